@@ -1,0 +1,1 @@
+//! A native profiler for Rust and NumPy kernels.

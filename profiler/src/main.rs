@@ -1,0 +1,2 @@
+//! The command `raptors-prof`.
+fn main() {}
