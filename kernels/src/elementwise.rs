@@ -39,6 +39,20 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape, Error> {
         .collect()
 }
 
+/// Whether an array of shape `row` is a row of one of shape `array`: one axis, the array's last.
+///
+/// # Errors
+/// [`Error::Row`] if not.
+pub fn is_row(array: &[usize], row: &[usize]) -> Result<(), Error> {
+    if row.len() == 1 && array.last() == row.first() {
+        return Ok(());
+    }
+    Err(Error::Row {
+        array: array.to_vec(),
+        row: row.to_vec(),
+    })
+}
+
 /// `out = a + b`, broadcast.
 ///
 /// # Errors
@@ -93,12 +107,7 @@ pub fn broadcast_add<T: Element>(
     out: &mut ViewMut<T>,
     pool: &Pool,
 ) -> Result<(), Error> {
-    if row.shape().len() != 1 || a.shape().last() != row.shape().first() {
-        return Err(Error::Row {
-            array: a.shape().to_vec(),
-            row: row.shape().to_vec(),
-        });
-    }
+    is_row(a.shape(), row.shape())?;
     zip(
         a,
         row,
@@ -142,6 +151,18 @@ struct Plane<T> {
     rows: usize,
     row_steps: [isize; 3],
     columns: usize,
+}
+
+impl<T> Plane<T> {
+    /// The same plane where b is known to have one row, which goes with every row of a.
+    #[inline(always)]
+    fn of_one_row(self) -> Self {
+        let [a, _, out] = self.row_steps;
+        Self {
+            row_steps: [a, 0, out],
+            ..self
+        }
+    }
 }
 
 type Kernel<T> = unsafe fn(Plane<T>);
@@ -197,29 +218,30 @@ unsafe fn plane<T: Element, const ONE: bool>(
 }
 
 macro_rules! kernels {
-    ($($(#[$doc:meta])* $name:ident, $one:literal, $op:tt;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($p:ident) = $plane:expr, $one:literal, $op:tt;)*) => {$(
         $(#[$doc])*
         #[inline(never)]
-        unsafe fn $name<T: Element>(p: Plane<T>) {
+        unsafe fn $name<T: Element>($p: Plane<T>) {
             // SAFETY: the caller's plane.
-            unsafe { plane::<T, $one>(p, |a, b| a $op b) }
+            unsafe { plane::<T, $one>($plane, |a, b| a $op b) }
         }
     )*};
 }
 
+// Functions of their own, not inlined and no two of them the same code, so that a profile names them.
 kernels! {
     /// Adds element to element.
-    add_pairs, false, +;
-    /// Adds one row to all rows.
-    add_row, false, +;
-    /// Adds one element to a row.
-    add_one, true, +;
+    add_pairs(p) = p, false, +;
+    /// Adds one row to every row.
+    add_row(p) = p.of_one_row(), false, +;
+    /// Adds to each row an element of its own.
+    add_one(p) = p, true, +;
     /// Multiplies element by element.
-    multiply_pairs, false, *;
-    /// Multiplies a row by one element.
-    multiply_one, true, *;
-    /// Multiplies everything by the factor.
-    scale_by, true, *;
+    multiply_pairs(p) = p, false, *;
+    /// Multiplies each row by an element of its own.
+    multiply_one(p) = p, true, *;
+    /// Multiplies everything by one factor.
+    scale_by(p) = p.of_one_row(), true, *;
 }
 
 fn zip<T: Element>(

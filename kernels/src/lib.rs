@@ -41,8 +41,8 @@ mod view;
 
 pub use axis_sum::{mean_axis, sum_axis};
 pub use element::Element;
-pub use elementwise::{add, broadcast, broadcast_add, multiply, scale};
-pub use error::Error;
+pub use elementwise::{add, broadcast, broadcast_add, is_row, multiply, scale};
+pub use error::{Error, tuple};
 pub use lanes::Number;
 pub use level::{LEVEL, supported};
 pub use pool::{Pool, SEQUENTIAL_BELOW_BYTES};

@@ -35,7 +35,7 @@ impl Pool {
     /// # Errors
     /// [`Error::Threads`] for 0 and for more than rayon can run.
     pub fn new(threads: usize) -> Result<Self, Error> {
-        let most = rayon::max_num_threads();
+        let most = Self::most_threads();
         if threads == 0 || threads > most {
             return Err(Error::Threads {
                 threads,
@@ -47,6 +47,11 @@ impl Pool {
             started: AtomicPtr::default(),
             starting: AtomicU32::new(0),
         })
+    }
+
+    /// The largest number of threads that a pool can have.
+    pub fn most_threads() -> usize {
+        rayon::max_num_threads()
     }
 
     /// The number of threads that compute.

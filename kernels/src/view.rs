@@ -180,6 +180,24 @@ impl<T> View<'_, T> {
     }
 }
 
+impl<T: Copy> ViewMut<'_, T> {
+    /// Sets the only element of a view that has one.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if the view has axes.
+    pub fn set(&mut self, value: T) -> Result<(), Error> {
+        if !self.shape.is_empty() {
+            return Err(Error::Output {
+                out: self.shape.to_vec(),
+                result: Vec::new(),
+            });
+        }
+        // SAFETY: a view without axes has one element.
+        unsafe { self.ptr.write(value) };
+        Ok(())
+    }
+}
+
 /// The smallest and the largest offset that a shape without an empty axis reaches; `None` if that overflows.
 fn reach(shape: &[usize], strides: &[isize]) -> Option<(isize, isize)> {
     shape
