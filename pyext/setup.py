@@ -1,7 +1,8 @@
 """Builds the extension module once per instruction-set level.
 
-`wide` chooses its instructions when it is compiled, so each level is a compilation of its own, told apart by RUSTFLAGS. They go
-to an explicit target, because otherwise the build scripts would be compiled for the level too, and need not run here.
+`wide` chooses its instructions when it is compiled, so each level is a compilation of its own, told apart by RUSTFLAGS.
+They go to an explicit target, because otherwise the build scripts would be compiled for the level too, and need not run
+here.
 """
 
 from __future__ import annotations

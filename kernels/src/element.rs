@@ -27,6 +27,13 @@ pub trait Element: Number + sealed::Sealed {
     fn mean(sum: Self::Sum, count: usize) -> Self::Mean;
 }
 
+/// A count as a signed number, which an array's length always fits: its conversion to a float is one scalar instruction, that of
+/// an unsigned number is packed arithmetic on baseline x86-64.
+#[inline(always)]
+fn signed(count: usize) -> i64 {
+    count as i64
+}
+
 macro_rules! float {
     ($t:ty, $lanes:ty) => {
         impl Element for $t {
@@ -40,7 +47,7 @@ macro_rules! float {
             }
             #[inline(always)]
             fn mean(sum: $t, count: usize) -> $t {
-                sum / count as $t
+                sum / signed(count) as $t
             }
         }
     };
@@ -60,6 +67,6 @@ impl Element for i32 {
     }
     #[inline(always)]
     fn mean(sum: i64, count: usize) -> f64 {
-        sum as f64 / count as f64
+        sum as f64 / signed(count) as f64
     }
 }

@@ -1,8 +1,9 @@
 from collections.abc import Sequence
-from typing import Any, SupportsFloat, SupportsIndex, TypedDict, Union, final
+from typing import Any, SupportsFloat, SupportsIndex, TypedDict, final
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import TypeAlias
 
 __all__ = [
     "Array",
@@ -22,10 +23,10 @@ __all__ = [
 
 __version__: str
 
-_Operand = Union[ArrayLike, Array]
-_Out = Union[NDArray[Any], Array, None]
-_Factor = Union[SupportsFloat, SupportsIndex]
-_Shape = Union[SupportsIndex, Sequence[SupportsIndex]]
+_Operand: TypeAlias = ArrayLike | Array
+_Out: TypeAlias = NDArray[Any] | Array | None
+_Factor: TypeAlias = SupportsFloat | SupportsIndex
+_Shape: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 
 class _Threads(TypedDict):
     requested: str | None
