@@ -357,7 +357,7 @@ unsafe fn add_rows<T: Element>(rows: RowBlock<T>, sums: *mut T::Sum) {
     }
 }
 
-/// Adds `K` rows (a power of two) to `sums`, joined by a tree.
+/// Adds `K` rows (8, 4, 2 or 1) to `sums`, joined by a tree.
 #[inline(always)]
 unsafe fn pass<T: Element, const K: usize>(rows: RowBlock<T>, first: usize, sums: *mut T::Sum) {
     let lanes = T::Lanes::LEN;
@@ -387,14 +387,14 @@ unsafe fn add_group<T: Element, const K: usize>(
     sums: *mut T::Sum,
     load: impl Fn(*const T) -> T::Lanes,
 ) {
-    let mut tree = starts.map(|start| T::widen(load(start)));
-    let mut half = K / 2;
-    while half > 0 {
-        for r in 0..half {
-            tree[r] = tree[r] + tree[r + half];
-        }
-        half /= 2;
-    }
+    let row = |r: usize| T::widen(load(starts[r]));
+    let pair = |r: usize| row(r) + row(r + K / 2);
+    let total = match K {
+        8 => (pair(0) + pair(2)) + (pair(1) + pair(3)),
+        4 => pair(0) + pair(1),
+        2 => pair(0),
+        _ => row(0),
+    };
     // SAFETY: the caller's `sums` has a group of lanes.
-    unsafe { (T::SumLanes::load(sums) + tree[0]).store(sums) };
+    unsafe { (T::SumLanes::load(sums) + total).store(sums) };
 }

@@ -7,9 +7,9 @@
 use crate::Error;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// Work that touches fewer bytes than this runs on the calling thread: waking a pool costs some ten microseconds, in which one
-/// thread goes through about this much cached memory.
-pub const SEQUENTIAL_BELOW_BYTES: usize = 2 << 20;
+/// Work that touches fewer bytes than this runs on the calling thread. Waking a pool costs some ten microseconds or, on a busy
+/// machine, several times that; below this size one thread is done in about the time that others need to join it.
+pub const SEQUENTIAL_BELOW_BYTES: usize = 8 << 20;
 
 /// Work is split no further than to pieces of about this many elements.
 pub(crate) const GRAIN: usize = 1 << 15;

@@ -400,10 +400,10 @@ fn bits_at_every_thread_count<T: Element + From<f32>>(shape: [usize; 2]) {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    bits_at_every_thread_count::<f32>([1031, 1021]);
-    bits_at_every_thread_count::<f32>([100_003, 7]);
-    bits_at_every_thread_count::<f64>([7, 100_003]);
-    bits_at_every_thread_count::<f64>([1, 600_000]);
+    bits_at_every_thread_count::<f32>([2063, 1021]);
+    bits_at_every_thread_count::<f32>([300_007, 7]);
+    bits_at_every_thread_count::<f64>([7, 150_001]);
+    bits_at_every_thread_count::<f64>([1, 1_100_000]);
 }
 
 #[test]
