@@ -22,7 +22,7 @@ const ROWS: usize = 8;
 /// Rows of a leaf of the tree.
 const LEAF: usize = 128;
 /// The most columns that are worked on at once: their sums stay in the L1 cache.
-const WIDTH: usize = 64 * MAX_LANES;
+const WIDTH: usize = 128 * MAX_LANES;
 /// The same for columns that have to be gathered first.
 const GATHERED: usize = 8 * MAX_LANES;
 
