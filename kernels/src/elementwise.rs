@@ -24,6 +24,9 @@ const UNROLL: usize = 4;
 /// # Errors
 /// [`Error::Broadcast`].
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape, Error> {
+    if a == b {
+        return Ok(Shape::from_slice(a));
+    }
     let ndim = a.len().max(b.len());
     let len = |shape: &[usize], axis: usize| {
         (axis + shape.len())

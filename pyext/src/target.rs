@@ -153,18 +153,10 @@ fn allocate<'py>(
     order: Option<&[usize]>,
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     let descr = dtype.descr(py);
-    let mut strides = vec![0_isize; shape.len()];
-    let mut step = descr.itemsize() as isize;
-    for &axis in order.unwrap_or_default().iter().rev() {
-        strides[axis] = step;
-        // NumPy refuses a size that overflows.
-        step = step.saturating_mul(shape[axis].max(1) as isize);
-    }
-    let given = if order.is_some() {
-        strides.as_mut_ptr()
-    } else {
-        std::ptr::null_mut()
-    };
+    let mut strides = order.map(|order| strides(shape, order, descr.itemsize()));
+    let given = strides
+        .as_mut()
+        .map_or(std::ptr::null_mut(), |strides| strides.as_mut_ptr());
     // SAFETY: `shape` and `strides` have as many entries as the array has axes and are only read; no data means that NumPy
     // allocates it, for a descriptor whose reference it takes over.
     unsafe {
@@ -181,6 +173,18 @@ fn allocate<'py>(
         );
         Ok(Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked())
     }
+}
+
+/// Strides in bytes of an array without gaps whose axes lie in memory in this order.
+fn strides(shape: &[usize], order: &[usize], itemsize: usize) -> Vec<isize> {
+    let mut strides = vec![0; shape.len()];
+    let mut step = itemsize as isize;
+    for &axis in order.iter().rev() {
+        strides[axis] = step;
+        // NumPy refuses a size that overflows.
+        step = step.saturating_mul(shape[axis].max(1) as isize);
+    }
+    strides
 }
 
 /// The memory order of a result: axes as the operands have them in memory, outermost first (what NumPy calls K order). Operands
