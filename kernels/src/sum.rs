@@ -8,8 +8,8 @@
 //!
 //! With `u` the unit roundoff, the error is at most `d·u·Σ|x|` to first order, where `d` is the longest chain of additions that
 //! an element passes: `STEPS` in a block, `log2(UNROLL)` to join its groups, `ceil(log2(blocks))` in the tree, `log2(lanes)` at
-//! the end. For float32: 16 + 2 + ceil(log2(n/1024)) + 4, that is 12 + log2(n) (float64 the same). NumPy's pairwise sum has blocks of 128 with 8 running
-//! sums and up to 7 elements left over: 15 + 3 + 7 + ceil(log2(n/128)) at worst.
+//! the end. For float32 that is 16 + 2 + ceil(log2(n/1024)) + 4, about 12 + log2(n); for float64 the same. NumPy's pairwise sum
+//! has blocks of 128 with 8 running sums and up to 7 elements left over: 15 + 3 + 7 + ceil(log2(n/128)) at worst.
 
 use crate::axes::{Axes, Axis, arrange, left_part, offsets};
 use crate::pool::{GRAIN, Split};
