@@ -55,7 +55,10 @@ pub fn write_diff(
     title: &str,
     path: &Path,
 ) -> Result<(), WriteError> {
-    let (before, after) = (before.folded(), after.folded());
+    let (before, after) = (
+        without_lines(&before.folded()),
+        without_lines(&after.folded()),
+    );
     if before.is_empty() || after.is_empty() {
         return Err(WriteError::Empty(path.to_owned()));
     }
@@ -74,6 +77,27 @@ pub fn write_diff(
     options.subtitle =
         Some("width: share of the second · red: more than in the first · blue: less".to_owned());
     draw(&mut options, &String::from_utf8_lossy(&folded), path)
+}
+
+/// Folded stacks in which `name (file.py:12)` is `name (file.py)`: the two sides stand in different lines.
+fn without_lines(folded: &str) -> String {
+    let without_line = |frame: &str| match frame.rsplit_once(".py:") {
+        Some((name, line))
+            if line
+                .trim_end_matches(')')
+                .bytes()
+                .all(|byte| byte.is_ascii_digit()) =>
+        {
+            format!("{name}.py)")
+        }
+        _ => frame.to_owned(),
+    };
+    let line = |line: &str| {
+        let (stack, samples) = line.rsplit_once(' ').unwrap_or((line, "0"));
+        let stack: Vec<String> = stack.split(';').map(without_line).collect();
+        format!("{} {samples}\n", stack.join(";"))
+    };
+    folded.lines().map(line).collect()
 }
 
 fn options(title: &str) -> Options<'static> {
@@ -118,4 +142,18 @@ fn color(kind: FrameKind, shade: u8) -> Color {
         FrameKind::Marker => (170 + shade, 170 + shade, 170 + shade),
     };
     Color { r, g, b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_sides_of_a_difference_meet_in_the_same_function() {
+        let folded = "<module> (w.py:9);op (w.py:12);f:g [lib.so] 3\nf (x.pyx:1) 1\n";
+        assert_eq!(
+            without_lines(folded),
+            "<module> (w.py);op (w.py);f:g [lib.so] 3\nf (x.pyx:1) 1\n"
+        );
+    }
 }

@@ -93,14 +93,60 @@ impl PythonSnapshot {
 }
 
 fn python_frame(frame: &py_spy::Frame) -> PythonFrame {
-    let file = Path::new(&frame.filename)
-        .file_name()
-        .map_or(frame.filename.as_str().into(), |name| {
-            name.to_string_lossy()
-        });
+    let file = Path::new(&frame.filename).file_name();
+    let file = file.map_or(frame.filename.as_str().into(), |name| {
+        name.to_string_lossy()
+    });
+    let name = without_enclosing_functions(&frame.name);
     PythonFrame {
-        label: format!("{} ({file}:{})", frame.name, frame.line).into(),
-        function: frame.name.as_str().into(),
+        label: format!("{name} ({file}:{})", frame.line).into(),
+        function: name.rsplit('.').next().unwrap_or(name).into(),
         entry: frame.is_entry || frame.is_shim_entry,
+    }
+}
+
+/// From 3.11 on a name is qualified: `make.<locals>.op`, `Thread.run`. The class says something, the function
+/// around it does not.
+fn without_enclosing_functions(qualified: &str) -> &str {
+    qualified.rsplit("<locals>.").next().unwrap_or(qualified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_source() {
+        let frame = |name: &str| {
+            let frame = python_frame(&py_spy::Frame {
+                name: name.to_owned(),
+                filename: "/srv/app/worker.py".to_owned(),
+                module: None,
+                short_filename: None,
+                line: 7,
+                locals: None,
+                is_entry: false,
+                is_shim_entry: true,
+            });
+            assert!(frame.entry);
+            (frame.label.to_string(), frame.function.to_string())
+        };
+        let named = |label: &str, function: &str| (label.to_owned(), function.to_owned());
+        assert_eq!(
+            frame("<module>"),
+            named("<module> (worker.py:7)", "<module>")
+        );
+        assert_eq!(
+            frame("numpy_ops.<locals>.add"),
+            named("add (worker.py:7)", "add")
+        );
+        assert_eq!(
+            frame("Thread.run"),
+            named("Thread.run (worker.py:7)", "run")
+        );
+        assert_eq!(
+            frame("f.<locals>.<lambda>"),
+            named("<lambda> (worker.py:7)", "<lambda>")
+        );
     }
 }
