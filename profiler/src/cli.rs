@@ -3,16 +3,14 @@
 //! Results go to stdout, everything else to stderr.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser};
 
 use crate::error::{Error, Exit};
 use crate::job::{self, Outcome};
-use crate::plan::{BackendChoice, Dtype, Layout, Op, Options, Plan, Shape, Simd, Threads};
+use crate::plan::{Options, Plan};
 use crate::progress::Progress;
 use crate::{interrupt, table};
 
@@ -24,9 +22,7 @@ use crate::{interrupt, table};
 #[command(name = "raptors-prof", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
-    cell: CellArgs,
-    #[command(flatten)]
-    measuring: MeasuringArgs,
+    options: Options,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -36,70 +32,14 @@ Exit codes: 0 done; 2 bad usage or bad input; 3 the environment denies what the 
 130 interrupted (what was gathered is written).";
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What is measured")]
-struct CellArgs {
-    /// The op
-    #[arg(long, value_enum)]
-    op: Op,
-    /// Shape of the array: R or RxC, such as 512x512
-    #[arg(long, value_name = "SHAPE")]
-    shape: Shape,
-    /// Type of its elements
-    #[arg(long, value_enum)]
-    dtype: Dtype,
-    /// How they lie in memory
-    #[arg(long, value_enum, default_value = "contiguous")]
-    layout: Layout,
-    /// Who computes
-    #[arg(long, value_enum, default_value = "both")]
-    backend: BackendChoice,
-    /// Threads of raptors [default: $RAPTORS_THREADS, else all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<Threads>,
-    /// Instruction set of raptors [default: $RAPTORS_SIMD, else auto]
-    #[arg(long, value_enum)]
-    simd: Option<Simd>,
-    /// The Python interpreter [default: that of $VIRTUAL_ENV, else python3]
-    #[arg(long, value_name = "PATH")]
-    python: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "How")]
-struct MeasuringArgs {
-    /// Samples a second
-    #[arg(long, value_name = "HZ", default_value = "997", value_parser = clap::value_parser!(u32).range(1..))]
-    rate: u32,
-    /// Samples inside the op that a profile needs, for each backend
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..))]
-    min_samples: u64,
-    /// Seconds that measuring may take
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    max_time: Duration,
-}
-
-#[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct OutputArgs {
-    /// Directory of the result; new or empty [default: results/runs/<UTC time>-<op>-<shape>-<dtype>]
-    #[arg(short, long, value_name = "DIR")]
-    out: Option<PathBuf>,
     /// Print summary.json on stdout, nothing else there
     #[arg(long)]
     json: bool,
     /// No progress and no table
     #[arg(long)]
     quiet: bool,
-}
-
-/// A day bounds what a typing error costs.
-const LONGEST: f64 = 86_400.0;
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!("allowed are seconds above 0, up to {LONGEST}")),
-    }
 }
 
 /// The whole command.
@@ -120,25 +60,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Exit, Error> {
     interrupt::install()?;
-    let Cli {
-        cell,
-        measuring,
-        output,
-    } = cli;
-    let plan = Plan::new(Options {
-        op: cell.op,
-        shape: cell.shape,
-        dtype: cell.dtype,
-        layout: cell.layout,
-        backend: cell.backend,
-        rate_hz: measuring.rate,
-        min_samples: measuring.min_samples,
-        max_time: measuring.max_time,
-        threads: cell.threads,
-        simd: cell.simd,
-        python: cell.python,
-        out: output.out,
-    })?;
+    let Cli { options, output } = cli;
+    let plan = Plan::new(options)?;
     let progress = Progress::new(output.quiet);
     let command = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -233,13 +156,5 @@ mod tests {
             "error: invalid value 'summ' for '--op <OP>' [possible values: sum, mean, sum_axis0, sum_axis1, mean_axis0, \
              mean_axis1, add, broadcast_add, multiply, scale] tip: a similar value exists: 'sum'"
         );
-    }
-
-    #[test]
-    fn times_are_positive_and_finite() {
-        assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2500)));
-        for text in ["0", "-1", "nan", "inf", "1e9", "soon", ""] {
-            assert!(seconds(text).is_err(), "{text:?}");
-        }
     }
 }

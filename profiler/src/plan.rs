@@ -5,6 +5,7 @@
 
 mod cell;
 mod memory;
+mod options;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use cell::{Backend, Cell, Dtype, Layout, Op, Shape};
 use clap::ValueEnum;
+pub use options::{BackendChoice, Options, Simd, Threads};
 
 /// A checked plan of the main job.
 #[derive(Debug, Clone)]
@@ -34,35 +36,6 @@ pub struct Plan {
     /// The interpreter that runs the worker: a path, or a name to be looked up in PATH.
     pub python: PathBuf,
     /// Where the result goes; None for a new directory under `results/runs`.
-    pub out: Option<PathBuf>,
-}
-
-/// Options as the command line gives them.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// `--op`
-    pub op: Op,
-    /// `--shape`
-    pub shape: Shape,
-    /// `--dtype`
-    pub dtype: Dtype,
-    /// `--layout`
-    pub layout: Layout,
-    /// `--backend`
-    pub backend: BackendChoice,
-    /// `--rate`
-    pub rate_hz: u32,
-    /// `--min-samples`
-    pub min_samples: u64,
-    /// `--max-time`
-    pub max_time: Duration,
-    /// `--threads`
-    pub threads: Option<Threads>,
-    /// `--simd`
-    pub simd: Option<Simd>,
-    /// `--python`
-    pub python: Option<PathBuf>,
-    /// `--out`
     pub out: Option<PathBuf>,
 }
 
@@ -132,7 +105,7 @@ impl Plan {
             layout: options.layout,
         };
         cell.check()?;
-        check_rate(options.rate_hz)?;
+        check_rate(options.rate)?;
         let threads = match options.threads {
             Some(threads) => Some(threads),
             None => variable("RAPTORS_THREADS")?,
@@ -146,7 +119,7 @@ impl Plan {
         Ok(Plan {
             cell,
             backends,
-            rate_hz: options.rate_hz,
+            rate_hz: options.rate,
             min_samples: options.min_samples,
             max_time: options.max_time,
             threads,
@@ -156,85 +129,6 @@ impl Plan {
                 .unwrap_or_else(|| default_python(std::env::var_os("VIRTUAL_ENV"))),
             out: options.out,
         })
-    }
-}
-
-/// What `--backend` may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BackendChoice {
-    /// NumPy alone
-    Numpy,
-    /// The module `raptors` alone
-    Raptors,
-    /// Both, interleaved and compared
-    Both,
-}
-
-impl BackendChoice {
-    fn backends(self) -> Vec<Backend> {
-        match self {
-            BackendChoice::Numpy => vec![Backend::Numpy],
-            BackendChoice::Raptors => vec![Backend::Raptors],
-            BackendChoice::Both => vec![Backend::Numpy, Backend::Raptors],
-        }
-    }
-}
-
-/// A number of threads: 1 to 1024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Threads(u32);
-
-impl Threads {
-    const MOST: u32 = 1024;
-}
-
-impl FromStr for Threads {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(threads) if (1..=Threads::MOST).contains(&threads) => Ok(Threads(threads)),
-            _ => Err(format!(
-                "allowed are whole numbers from 1 to {}",
-                Threads::MOST
-            )),
-        }
-    }
-}
-
-impl std::fmt::Display for Threads {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// An instruction set for the kernels of `raptors`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Simd {
-    /// The best that the CPU has
-    Auto,
-    /// No vector kernel at all
-    Off,
-    /// 128 bits
-    Sse2,
-    /// 256 bits
-    Avx2,
-    /// 512 bits
-    Avx512,
-}
-
-impl FromStr for Simd {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        <Simd as ValueEnum>::from_str(text, false)
-            .map_err(|_| format!("allowed are: {}", names(Simd::value_variants())))
-    }
-}
-
-impl std::fmt::Display for Simd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&name(self))
     }
 }
 
@@ -292,24 +186,6 @@ fn check_rate(rate: u32) -> Result<(), PlanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn threads_are_whole_numbers_from_one() {
-        assert_eq!("2".parse(), Ok(Threads(2)));
-        for text in ["0", "-1", "two", "1.5", "1025", "", " 1"] {
-            assert!(text.parse::<Threads>().is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn simd_names_are_exact() {
-        assert_eq!("avx512".parse(), Ok(Simd::Avx512));
-        assert_eq!(Simd::Off.to_string(), "off");
-        assert_eq!(
-            "AVX2".parse::<Simd>(),
-            Err("allowed are: auto, off, sse2, avx2, avx512".to_owned())
-        );
-    }
 
     #[test]
     fn the_active_virtual_environment_comes_before_python3() {

@@ -105,26 +105,26 @@ impl RunDir {
     /// [`RunDirError::Taken`] when the place was taken meanwhile, [`RunDirError::Write`] otherwise.
     pub fn complete(self) -> Result<PathBuf, RunDirError> {
         let mut place = self.place.clone();
-        for attempt in 2.. {
-            match std::fs::rename(self.temporary.path(), &place) {
-                Ok(()) => break,
-                Err(error) if is_conflict(&error) && self.named_by_user => {
-                    return Err(RunDirError::Taken { path: place });
-                }
-                Err(error) if is_conflict(&error) => {
-                    place = PathBuf::from(format!("{}-{attempt}", self.place.display()));
-                }
-                Err(error) => {
-                    return Err(RunDirError::Write {
-                        path: place,
-                        reason: error.to_string(),
-                    });
-                }
+        let mut renamed = std::fs::rename(self.temporary.path(), &place);
+        for attempt in 2..100 {
+            if self.named_by_user || !renamed.as_ref().is_err_and(is_conflict) {
+                break;
             }
+            place = PathBuf::from(format!("{}-{attempt}", self.place.display()));
+            renamed = std::fs::rename(self.temporary.path(), &place);
         }
-        // It is no longer there to be removed.
-        let _ = self.temporary.keep();
-        Ok(place)
+        match renamed {
+            Ok(()) => {
+                // It is no longer there to be removed.
+                let _ = self.temporary.keep();
+                Ok(place)
+            }
+            Err(error) if is_conflict(&error) => Err(RunDirError::Taken { path: place }),
+            Err(error) => Err(RunDirError::Write {
+                path: place,
+                reason: error.to_string(),
+            }),
+        }
     }
 }
 

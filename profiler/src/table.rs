@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::compare::{Comparison, Verdict};
 use crate::counters::Status;
+use crate::plan::Backend;
 use crate::summary::{BackendSummary, SamplingStatus, Summary};
 use crate::worker::Choice;
 
@@ -26,11 +27,14 @@ pub fn table(summary: &Summary, directory: &Path) -> String {
     if let Some(comparison) = &summary.comparison {
         lines.extend(verdict(comparison));
     }
-    lines.push(format!(
-        "threads {}, SIMD {}",
-        choice(&summary.environment.threads, "all cores"),
-        choice(&summary.environment.simd, "auto")
-    ));
+    let (threads, simd) = (&summary.environment.threads, &summary.environment.simd);
+    if summary.backends.contains_key(Backend::Raptors.name()) {
+        lines.push(format!(
+            "threads {}, SIMD {}",
+            choice(threads, "all cores"),
+            choice(simd, "auto")
+        ));
+    }
     for (name, backend) in &summary.backends {
         lines.push(String::new());
         lines.extend(profile(name, backend));
@@ -116,7 +120,7 @@ fn choice<T: std::fmt::Display>(choice: &Choice<T>, default: &str) -> String {
     let requested = choice.requested.as_deref().unwrap_or(default);
     match &choice.used {
         Some(used) => format!("{used} (requested: {requested})"),
-        None => format!("not used (requested: {requested})"),
+        None => format!("unknown (requested: {requested})"),
     }
 }
 
@@ -235,7 +239,7 @@ mod tests {
                 },
                 "all cores"
             ),
-            "not used (requested: all cores)"
+            "unknown (requested: all cores)"
         );
     }
 }

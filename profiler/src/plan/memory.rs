@@ -1,6 +1,6 @@
 //! Whether a cell fits into memory: what the worker needs against what the machine and the cgroup have left.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Cell, Layout, PlanError};
 
@@ -81,25 +81,29 @@ fn cgroup_available() -> Option<u128> {
 }
 
 fn least(root: &Path, path: &str, limit: &str, usage: &str) -> Option<u128> {
-    let mut directory: PathBuf = root.join(path.trim_start_matches('/'));
-    let mut least = None;
-    while directory.starts_with(root) {
-        let read = |name: &str| -> Option<u128> {
-            std::fs::read_to_string(directory.join(name))
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-        };
-        if let (Some(limit), Some(usage)) = (read(limit), read(usage)) {
-            let left = limit.saturating_sub(usage);
-            least = Some(least.map_or(left, |least: u128| least.min(left)));
-        }
-        if !directory.pop() {
-            break;
-        }
-    }
-    least
+    let own = root.join(path.trim_start_matches('/'));
+    let within = own
+        .ancestors()
+        .take_while(|directory| directory.starts_with(root));
+    within
+        .filter_map(|directory| left(directory, limit, usage))
+        .min()
+}
+
+/// What the limit of one cgroup leaves, counting the page cache that can be dropped as free.
+fn left(directory: &Path, limit: &str, usage: &str) -> Option<u128> {
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
+    let limit: u128 = read(limit)?.trim().parse().ok()?;
+    let usage: u128 = read(usage)?.trim().parse().ok()?;
+    let cache = read("memory.stat")
+        .and_then(|text| inactive_file(&text))
+        .unwrap_or(0);
+    Some(limit.saturating_sub(usage.saturating_sub(cache)))
+}
+
+fn inactive_file(stat: &str) -> Option<u128> {
+    stat.lines()
+        .find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -151,5 +155,31 @@ mod tests {
             Some(2 << 20)
         );
         assert_eq!(mem_available("MemTotal: 9 kB\n"), None);
+    }
+
+    #[test]
+    fn the_tightest_limit_on_the_way_to_the_root_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().join("pod/container");
+        let outer = root.path().join("pod");
+        std::fs::create_dir_all(&inner).unwrap();
+        let write = |directory: &Path, name: &str, text: &str| {
+            std::fs::write(directory.join(name), text).unwrap()
+        };
+        write(&inner, "memory.max", "max\n");
+        write(&inner, "memory.current", "10\n");
+        write(&outer, "memory.max", "1000\n");
+        write(&outer, "memory.current", "400\n");
+        let least = || {
+            least(
+                root.path(),
+                "/pod/container",
+                "memory.max",
+                "memory.current",
+            )
+        };
+        assert_eq!(least(), Some(600));
+        write(&outer, "memory.stat", "anon 300\ninactive_file 100\n");
+        assert_eq!(least(), Some(700));
     }
 }
