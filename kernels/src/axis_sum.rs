@@ -1,0 +1,400 @@
+//! Sum and mean along one axis.
+//!
+//! In: a view and an axis. Out: a view with one axis less, written. Where the elements of a sum lie closer to each other than the
+//! sums do, each is added up by itself like a whole array (`Rows`); otherwise many sums advance side by side, `ROWS` rows a pass
+//! (`Columns`). Either way the association depends on the length of the axis only.
+//!
+//! # Error bound
+//!
+//! `Rows`: that of [`crate::sum()`]. `Columns`: each pass adds `ROWS` = 8 rows by a tree (3 additions) to a running sum that takes
+//! at most 16 passes and 3 shorter ones for what is left; leaves of 128 rows are joined by a tree: at most
+//! 3 + 18 + ceil(log2(n/128)) additions a chain. NumPy's pairwise sum has up to 25 + ceil(log2(n/128)); along the first axis of
+//! an array in C order NumPy adds row after row, n - 1.
+
+use crate::axes::{Axes, Axis, arrange, left_part, offsets};
+use crate::lanes::{Lanes, MAX_LANES, Number};
+use crate::pool::{GRAIN, Split};
+use crate::sum::{Source, row, sum_tree};
+use crate::{Element, Error, Pool, View, ViewMut};
+
+/// Rows that are added in one pass.
+const ROWS: usize = 8;
+/// Rows of a leaf of the tree.
+const LEAF: usize = 128;
+/// The most columns that are worked on at once: their sums stay in the L1 cache.
+const WIDTH: usize = 64 * MAX_LANES;
+/// The same for columns that have to be gathered first.
+const GATHERED: usize = 8 * MAX_LANES;
+
+/// The sums along `axis`, written to `out`, whose shape is that of `a` without the axis. 0 where the axis is empty.
+///
+/// # Errors
+/// [`Error::Axis`], [`Error::Output`], [`Error::Threads`].
+pub fn sum_axis<T: Element>(
+    a: &View<T>,
+    axis: usize,
+    out: &mut ViewMut<T::Sum>,
+    pool: &Pool,
+) -> Result<(), Error> {
+    reduce(a, axis, out, pool, |sum| sum)
+}
+
+/// The means along `axis`, written to `out`, whose shape is that of `a` without the axis. NaN where the axis is empty.
+///
+/// # Errors
+/// [`Error::Axis`], [`Error::Output`], [`Error::Threads`].
+pub fn mean_axis<T: Element>(
+    a: &View<T>,
+    axis: usize,
+    out: &mut ViewMut<T::Mean>,
+    pool: &Pool,
+) -> Result<(), Error> {
+    let count = a.shape().get(axis).copied().unwrap_or(0);
+    reduce(a, axis, out, pool, |sum| T::mean(sum, count))
+}
+
+fn reduce<T: Element, O: Number>(
+    a: &View<T>,
+    axis: usize,
+    out: &mut ViewMut<O>,
+    pool: &Pool,
+    finish: impl Fn(T::Sum) -> O + Copy + Send + Sync,
+) -> Result<(), Error> {
+    let ndim = a.shape().len();
+    if axis >= ndim {
+        return Err(Error::Axis { axis, ndim });
+    }
+    let result: Vec<usize> = (0..ndim)
+        .filter(|&i| i != axis)
+        .map(|i| a.shape()[i])
+        .collect();
+    if out.shape() != result {
+        return Err(Error::Output {
+            out: out.shape().to_vec(),
+            result,
+        });
+    }
+    if out.is_empty() {
+        return Ok(());
+    }
+    let kept = (0..ndim).filter(|&i| i != axis).zip(out.strides());
+    let mut kept: Axes<2> = kept
+        .map(|(i, &to)| Axis {
+            len: a.shape()[i],
+            strides: [a.strides()[i], to],
+        })
+        .collect();
+    let [from, to] = arrange(&mut kept, 0);
+    // SAFETY: an element of the view, or no step at all where there is none.
+    let first = unsafe { a.ptr().offset(if a.is_empty() { 0 } else { from }) };
+    let reduction = Reduction {
+        from: first,
+        // SAFETY: another element of the view.
+        to: unsafe { out.ptr().offset(to) },
+        kept: &kept,
+        count: a.shape()[axis],
+        step: a.strides()[axis],
+        finish,
+    };
+    // SAFETY: `kept` and the axis reach exactly the elements of the two views, whose shapes were compared.
+    pool.run(a.len() * size_of::<T>(), |split| unsafe {
+        reduction.run(split)
+    })
+}
+
+/// A reduction in the order in which it is done.
+struct Reduction<'a, T, O, F> {
+    from: *const T,
+    to: *mut O,
+    kept: &'a [Axis<2>],
+    count: usize,
+    step: isize,
+    finish: F,
+}
+
+// SAFETY: the pointers are used like the views that they come from: `from` is read, and each element of `to` is written once.
+unsafe impl<T: Sync, O: Send, F: Sync> Sync for Reduction<'_, T, O, F> {}
+// SAFETY: as above.
+unsafe impl<T: Sync, O: Send, F: Send> Send for Reduction<'_, T, O, F> {}
+
+impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Reduction<'_, T, O, F> {
+    unsafe fn run(&self, split: Split) {
+        let outputs = self.kept.iter().map(|axis| axis.len).product();
+        match self.kept.split_last() {
+            Some((inner, outer))
+                if inner.strides[0].unsigned_abs() < self.step.unsigned_abs() && self.count > 1 =>
+            {
+                let chunk = if inner.strides[0] == 1 {
+                    WIDTH / (size_of::<T::Sum>() / 4)
+                } else {
+                    GATHERED
+                };
+                let columns = Columns {
+                    all: self,
+                    outer,
+                    inner: *inner,
+                    chunk,
+                };
+                let pieces = outputs / inner.len * inner.len.div_ceil(chunk);
+                // SAFETY: all pieces of this reduction.
+                unsafe { columns.run(0, pieces, split) }
+            }
+            // SAFETY: all outputs of this reduction.
+            _ => unsafe { self.rows(0, outputs, split) },
+        }
+    }
+
+    /// Outputs `first` to `end`, each by itself.
+    unsafe fn rows(&self, first: usize, end: usize, split: Split) {
+        // SAFETY: parts of the same range.
+        unsafe {
+            if !split.0 || end - first == 1 || (end - first).saturating_mul(self.count) <= GRAIN {
+                return self.sum_rows(first, end, split);
+            }
+            let middle = first + (end - first) / 2;
+            split.join(
+                || self.rows(first, middle, split),
+                || self.rows(middle, end, split),
+            );
+        }
+    }
+
+    #[inline(never)]
+    unsafe fn sum_rows(&self, first: usize, end: usize, split: Split) {
+        let axes = row(self.count, self.step);
+        for output in first..end {
+            let [from, to] = offsets(self.kept, output);
+            // SAFETY: `output` is one of the outputs; its sum has `count` elements, `step` apart.
+            unsafe {
+                let sum = if self.count == 0 {
+                    T::Sum::ZERO
+                } else {
+                    sum_tree(
+                        Source {
+                            ptr: self.from.offset(from),
+                            axes: &axes,
+                        },
+                        0,
+                        self.count,
+                        split,
+                    )
+                    .total()
+                };
+                self.to.offset(to).write((self.finish)(sum));
+            }
+        }
+    }
+}
+
+/// A reduction in which the columns of `inner` advance side by side, in chunks. A piece is one chunk of one element of `outer`.
+struct Columns<'a, T, O, F> {
+    all: &'a Reduction<'a, T, O, F>,
+    outer: &'a [Axis<2>],
+    inner: Axis<2>,
+    chunk: usize,
+}
+
+impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Columns<'_, T, O, F> {
+    /// Pieces `first` to `end`.
+    unsafe fn run(&self, first: usize, end: usize, split: Split) {
+        let elements = (end - first)
+            .saturating_mul(self.chunk.min(self.inner.len))
+            .saturating_mul(self.all.count);
+        // SAFETY: parts of the same range.
+        unsafe {
+            if !split.0 || end - first == 1 || elements <= GRAIN {
+                return (first..end).for_each(|piece| self.piece(piece, split));
+            }
+            let middle = first + (end - first) / 2;
+            split.join(
+                || self.run(first, middle, split),
+                || self.run(middle, end, split),
+            );
+        }
+    }
+
+    unsafe fn piece(&self, piece: usize, split: Split) {
+        let chunks = self.inner.len.div_ceil(self.chunk);
+        let [from, to] = offsets(self.outer, piece / chunks);
+        let column = piece % chunks * self.chunk;
+        let width = self.chunk.min(self.inner.len - column);
+        let [from_step, to_step] = self.inner.strides;
+        // SAFETY: `column` is one of the columns of `inner`, `width` of them are left.
+        unsafe {
+            let rows = RowBlock {
+                from: self.all.from.offset(from + column as isize * from_step),
+                count: self.all.count,
+                row_step: self.all.step,
+                width,
+                step: from_step,
+            };
+            let mut sums = vec![T::Sum::ZERO; rows.padded()];
+            rows.add_tree(sums.as_mut_ptr(), split);
+            let to = self.all.to.offset(to + column as isize * to_step);
+            for (i, &sum) in sums[..width].iter().enumerate() {
+                to.offset(i as isize * to_step)
+                    .write((self.all.finish)(sum));
+            }
+        }
+    }
+}
+
+/// `count` rows of `width` elements to be added to one row of sums, which is padded to whole groups of lanes.
+#[derive(Clone, Copy)]
+struct RowBlock<T> {
+    from: *const T,
+    count: usize,
+    row_step: isize,
+    width: usize,
+    step: isize,
+}
+
+// SAFETY: it is a view to read from, like `View`.
+unsafe impl<T: Sync> Send for RowBlock<T> {}
+
+/// A row of sums that another thread fills.
+#[derive(Clone, Copy)]
+struct Sums<S>(*mut S);
+// SAFETY: used by one thread at a time: its subtree's.
+unsafe impl<S: Send> Send for Sums<S> {}
+
+impl<T: Element> RowBlock<T> {
+    fn padded(&self) -> usize {
+        self.width.next_multiple_of(T::Lanes::LEN)
+    }
+
+    fn part(&self, first: usize, count: usize) -> Self {
+        // The block has row `first`; a part without rows is never made.
+        Self {
+            from: self.from.wrapping_offset(first as isize * self.row_step),
+            count,
+            ..*self
+        }
+    }
+
+    /// Adds all rows to `sums` (zeros at first) as the leaves of a fixed tree.
+    unsafe fn add_tree(&self, sums: *mut T::Sum, split: Split) {
+        // SAFETY: `sums` has `padded` elements, and so has the second row of them made here.
+        unsafe {
+            if self.count <= LEAF {
+                return self.add_leaf(sums);
+            }
+            let left = left_part(self.count, LEAF);
+            let (a, b) = (self.part(0, left), self.part(left, self.count - left));
+            let split = Split(split.0 && self.count * self.width > GRAIN);
+            let mut right = vec![T::Sum::ZERO; self.padded()];
+            let (to_a, to_b) = (Sums(sums), Sums(right.as_mut_ptr()));
+            split.join(
+                move || {
+                    let to = to_a;
+                    a.add_tree(to.0, split);
+                },
+                move || {
+                    let to = to_b;
+                    b.add_tree(to.0, split);
+                },
+            );
+            for j in (0..self.padded()).step_by(T::Lanes::LEN) {
+                let right = T::SumLanes::load(right.as_ptr().add(j));
+                (T::SumLanes::load(sums.add(j)) + right).store(sums.add(j));
+            }
+        }
+    }
+
+    unsafe fn add_leaf(&self, sums: *mut T::Sum) {
+        // SAFETY: the rows of this block; what is gathered has unit steps and at most GATHERED columns.
+        unsafe {
+            if self.step == 1 {
+                return add_rows(*self, sums);
+            }
+            let mut gathered = [T::ZERO; ROWS * GATHERED];
+            for first in (0..self.count).step_by(ROWS) {
+                let rows = self.part(first, ROWS.min(self.count - first));
+                for (r, to) in gathered.chunks_mut(GATHERED).take(rows.count).enumerate() {
+                    let from = rows.from.offset(r as isize * rows.row_step);
+                    for (j, to) in to[..self.width].iter_mut().enumerate() {
+                        *to = *from.offset(j as isize * self.step);
+                    }
+                }
+                add_rows(
+                    RowBlock {
+                        from: gathered.as_ptr(),
+                        row_step: GATHERED as isize,
+                        step: 1,
+                        ..rows
+                    },
+                    sums,
+                );
+            }
+        }
+    }
+}
+
+/// Adds the rows of a leaf to `sums`: eight a pass, then four, two and one.
+///
+/// # Safety
+/// The elements of a row lie side by side, and `sums` has as many elements as a padded row.
+#[inline(never)]
+unsafe fn add_rows<T: Element>(rows: RowBlock<T>, sums: *mut T::Sum) {
+    let mut next = 0;
+    // SAFETY: every pass takes rows that are there.
+    unsafe {
+        while next + ROWS <= rows.count {
+            pass::<T, ROWS>(rows, next, sums);
+            next += ROWS;
+        }
+        if rows.count & 4 != 0 {
+            pass::<T, 4>(rows, next, sums);
+            next += 4;
+        }
+        if rows.count & 2 != 0 {
+            pass::<T, 2>(rows, next, sums);
+            next += 2;
+        }
+        if rows.count & 1 != 0 {
+            pass::<T, 1>(rows, next, sums);
+        }
+    }
+}
+
+/// Adds `K` rows (a power of two) to `sums`, joined by a tree.
+#[inline(always)]
+unsafe fn pass<T: Element, const K: usize>(rows: RowBlock<T>, first: usize, sums: *mut T::Sum) {
+    let lanes = T::Lanes::LEN;
+    let starts = std::array::from_fn(|r| {
+        rows.from
+            .wrapping_offset((first + r) as isize * rows.row_step)
+    });
+    let whole = rows.width - rows.width % lanes;
+    // SAFETY: the rows have `width` elements; `sums` is padded to whole groups of lanes.
+    unsafe {
+        for j in (0..whole).step_by(lanes) {
+            add_group::<T, K>(starts, sums.add(j), |start| T::Lanes::load(start.add(j)));
+        }
+        if whole < rows.width {
+            let left = rows.width - whole;
+            add_group::<T, K>(starts, sums.add(whole), |start| {
+                T::Lanes::load_first(start.add(whole), left)
+            });
+        }
+    }
+}
+
+/// Adds a group of lanes of `K` rows to a group of `sums`.
+#[inline(always)]
+unsafe fn add_group<T: Element, const K: usize>(
+    starts: [*const T; K],
+    sums: *mut T::Sum,
+    load: impl Fn(*const T) -> T::Lanes,
+) {
+    let mut tree = starts.map(|start| T::widen(load(start)));
+    let mut half = K / 2;
+    while half > 0 {
+        for r in 0..half {
+            tree[r] = tree[r] + tree[r + half];
+        }
+        half /= 2;
+    }
+    // SAFETY: the caller's `sums` has a group of lanes.
+    unsafe { (T::SumLanes::load(sums) + tree[0]).store(sums) };
+}

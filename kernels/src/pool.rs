@@ -1,0 +1,204 @@
+//! Threads: one rayon pool of exactly the number that was asked for.
+//!
+//! In: a piece of work and how many bytes it touches. Out: its result, computed by the caller alone or by the pool.
+//! The pool starts with the first work that is large enough, is shared by all callers, and is started anew in a forked
+//! child (which inherits the pool's memory but none of its threads). One thread means no pool: the caller does the work.
+
+use crate::Error;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// Work that touches fewer bytes than this runs on the calling thread: waking a pool costs some ten microseconds, in which one
+/// thread goes through about this much cached memory.
+pub const SEQUENTIAL_BELOW_BYTES: usize = 2 << 20;
+
+/// Work is split no further than to pieces of about this many elements.
+pub(crate) const GRAIN: usize = 1 << 15;
+
+/// The threads that kernels run on.
+#[derive(Debug)]
+pub struct Pool {
+    threads: usize,
+    started: AtomicPtr<Started>,
+    /// Process that is starting a pool right now, 0 for none.
+    starting: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Started {
+    process: u32,
+    pool: rayon::ThreadPool,
+}
+
+impl Pool {
+    /// A pool of `threads` threads, none of them started yet.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] for 0 and for more than rayon can run.
+    pub fn new(threads: usize) -> Result<Self, Error> {
+        let most = Self::most_threads();
+        if threads == 0 || threads > most {
+            return Err(Error::Threads {
+                threads,
+                reason: format!("the number must be from 1 to {most}"),
+            });
+        }
+        Ok(Self {
+            threads,
+            started: AtomicPtr::default(),
+            starting: AtomicU32::new(0),
+        })
+    }
+
+    /// The largest number of threads that a pool can have.
+    pub fn most_threads() -> usize {
+        rayon::max_num_threads()
+    }
+
+    /// The number of threads that compute.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `work`, which touches `bytes` of memory; it may use the threads by [`Split::join`].
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the system does not let the threads start.
+    pub(crate) fn run<R: Send>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce(Split) -> R + Send,
+    ) -> Result<R, Error> {
+        if self.threads == 1 || bytes < SEQUENTIAL_BELOW_BYTES {
+            return Ok(work(Split(false)));
+        }
+        Ok(self.started()?.install(|| work(Split(true))))
+    }
+
+    fn started(&self) -> Result<&rayon::ThreadPool, Error> {
+        let process = std::process::id();
+        loop {
+            // SAFETY: the pointer is null or comes from `Box::into_raw` below, and is never freed.
+            if let Some(started) = unsafe { self.started.load(Ordering::Acquire).as_ref() }
+                && started.process == process
+            {
+                return Ok(&started.pool);
+            }
+            let other = self.starting.load(Ordering::Relaxed);
+            // A mark of another process was copied by fork; whoever made it does not run here.
+            if other != process
+                && self
+                    .starting
+                    .compare_exchange(other, process, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                let started = self.start(process);
+                self.starting.store(0, Ordering::Release);
+                started?;
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Starts the threads. What a forked child inherited is left alone: its locks may be held by threads that do not exist here.
+    fn start(&self, process: u32) -> Result<(), Error> {
+        // Whoever held the mark before may have started it.
+        // SAFETY: as in `started`.
+        if let Some(started) = unsafe { self.started.load(Ordering::Acquire).as_ref() }
+            && started.process == process
+        {
+            return Ok(());
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(|i| format!("raptors-{i}"))
+            .build()
+            .map_err(|e| Error::Threads {
+                threads: self.threads,
+                reason: e.to_string(),
+            })?;
+        self.started.store(
+            Box::into_raw(Box::new(Started { process, pool })),
+            Ordering::Release,
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let started = *self.started.get_mut();
+        // SAFETY: as in `started`; `&mut self` means that nobody else holds a reference into it.
+        if unsafe { started.as_ref() }.is_some_and(|s| s.process == std::process::id()) {
+            // SAFETY: as above, and the pointer is not used again. An inherited pool is left alone.
+            drop(unsafe { Box::from_raw(started) });
+        }
+    }
+}
+
+/// Whether a piece of work may be shared among threads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Split(pub bool);
+
+impl Split {
+    /// Runs both, possibly at the same time.
+    pub fn join<A: Send, B: Send>(
+        self,
+        a: impl FnOnce() -> A + Send,
+        b: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        if self.0 {
+            rayon::join(a, b)
+        } else {
+            (a(), b())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        assert!(Pool::new(0).is_err());
+        assert!(Pool::new(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn one_thread_is_the_callers() {
+        let pool = Pool::new(1).unwrap();
+        let id = pool
+            .run(usize::MAX, |_| std::thread::current().id())
+            .unwrap();
+        assert_eq!(id, std::thread::current().id());
+    }
+
+    #[test]
+    fn threads_are_as_many_as_asked_for_and_named() {
+        let pool = Pool::new(3).unwrap();
+        let names: Vec<_> = std::thread::scope(|s| {
+            let callers: Vec<_> = (0..8)
+                .map(|_| {
+                    s.spawn(|| {
+                        pool.run(usize::MAX, |_| {
+                            assert_eq!(rayon::current_num_threads(), 3);
+                            std::thread::current().name().map(str::to_owned)
+                        })
+                        .unwrap()
+                    })
+                })
+                .collect();
+            callers
+                .into_iter()
+                .map(|c| c.join().unwrap().unwrap())
+                .collect()
+        });
+        assert!(
+            names
+                .iter()
+                .all(|n| ["raptors-0", "raptors-1", "raptors-2"].contains(&n.as_str())),
+            "{names:?}"
+        );
+    }
+}

@@ -1,0 +1,66 @@
+"""SIMD array kernels on NumPy arrays.
+
+Functions take NumPy arrays of float32, float64 or int32 and return NumPy arrays or scalars: sum, mean, add, multiply,
+broadcast_add, scale. The class Array, made by array, from_numpy, zeros and ones, has the same operations as methods.
+
+Two environment variables are read when the package is imported:
+
+RAPTORS_THREADS
+    How many threads the kernels may use, exactly; 1 starts none. By default every core that the process may use.
+RAPTORS_SIMD
+    auto (the default), off, sse2 (x86-64-v2), avx2 (x86-64-v3) or avx512 (x86-64-v4).
+
+config() tells what was requested and what is used. Results are the same to the bit for every choice of both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._level import native, requested
+
+__version__: str = native.__version__
+
+Array = native.Array
+add = native.add
+array = native.array
+broadcast_add = native.broadcast_add
+from_numpy = native.from_numpy
+mean = native.mean
+multiply = native.multiply
+ones = native.ones
+scale = native.scale
+sum = native.sum
+zeros = native.zeros
+
+__all__ = [
+    "Array",
+    "__version__",
+    "add",
+    "array",
+    "broadcast_add",
+    "config",
+    "from_numpy",
+    "mean",
+    "multiply",
+    "ones",
+    "scale",
+    "sum",
+    "zeros",
+]
+
+
+def config() -> dict[str, Any]:
+    """Tell what was requested and what is used.
+
+    Returns
+    -------
+    A dict: version; threads, a dict of requested (the text of RAPTORS_THREADS, or None) and used (a number); simd, a dict of
+    requested (RAPTORS_SIMD, or auto), used, and supported (the levels that this processor can run).
+    """
+    threads, used = native.threads()
+    return {
+        "version": __version__,
+        "threads": {"requested": threads, "used": used},
+        "simd": {"requested": requested, "used": native.LEVEL, "supported": list(native.SUPPORTED)},
+    }

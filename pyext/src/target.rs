@@ -1,0 +1,260 @@
+//! Where a result goes: a new array, the caller's `out`, or, where `out` overlaps an input, a temporary copied there at the end.
+
+use crate::array::Array;
+use crate::dtype::Dtype;
+use crate::operand::{Operand, data, describe, element_strides, flags, is_walkable, plain_array};
+use numpy::npyffi::{self, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
+use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use raptors_kernels::{Number, ViewMut};
+use std::ops::Range;
+
+/// What the result of a function looks like.
+pub struct Wanted<'a> {
+    /// The function, for messages.
+    pub op: &'a str,
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
+    /// Axes of a new array, outermost in memory first; `None` for C order.
+    pub order: Option<Vec<usize>>,
+    /// Whether the result may be an input's memory, element for element.
+    pub in_place: bool,
+}
+
+/// An array that a kernel can write, and what becomes of it.
+pub struct Target<'py> {
+    array: Bound<'py, PyUntypedArray>,
+    /// What the caller passed as `out`.
+    out: Option<Bound<'py, PyAny>>,
+    /// The array to copy the result to.
+    copy_to: Option<Bound<'py, PyUntypedArray>>,
+}
+
+impl<'py> Target<'py> {
+    /// # Errors
+    /// `TypeError` or `ValueError` for an `out` that cannot take the result, `MemoryError` where there is no room for it.
+    pub fn new(
+        py: Python<'py>,
+        wanted: &Wanted<'_>,
+        inputs: &[&Operand<'py>],
+        out: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Self> {
+        let Some(out) = out.filter(|out| !out.is_none()) else {
+            let array = allocate(py, wanted.dtype, wanted.shape, wanted.order.as_deref())?;
+            return Ok(Self {
+                array,
+                out: None,
+                copy_to: None,
+            });
+        };
+        let array = check_out(wanted, out)?;
+        let out = Some(out.clone());
+        let overlaps = inputs.iter().any(|input| {
+            overlap(&input.array, &array) && !(wanted.in_place && same_layout(&input.array, &array))
+        });
+        if overlaps || overlaps_itself(&array) || !is_walkable(&array) {
+            let temporary = allocate(py, wanted.dtype, wanted.shape, None)?;
+            return Ok(Self {
+                array: temporary,
+                out,
+                copy_to: Some(array),
+            });
+        }
+        Ok(Self {
+            array,
+            out,
+            copy_to: None,
+        })
+    }
+
+    /// The target as the kernels see it.
+    ///
+    /// # Safety
+    /// `T` is the element of the dtype that was wanted, and the view is not used longer than the target is held.
+    pub unsafe fn view<T: Number>(&self) -> ViewMut<'static, T> {
+        // SAFETY: NumPy keeps pointer, shape and strides in order; type, alignment and writeability were checked by `new`.
+        unsafe {
+            ViewMut::from_raw(
+                data(&self.array).cast(),
+                self.array.shape(),
+                element_strides::<T>(&self.array),
+            )
+        }
+    }
+
+    /// The result as a function returns it: `out` itself, a NumPy scalar for a result without axes, else an array.
+    pub fn into_numpy(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.finish(py)? {
+            Self { out: Some(out), .. } => Ok(out),
+            // SAFETY: PyArray_Return takes over the reference and returns a new one, or null with an exception set.
+            Self { array, .. } => unsafe {
+                let array = array.into_ptr().cast();
+                Bound::from_owned_ptr_or_err(py, PY_ARRAY_API.PyArray_Return(py, array))
+            },
+        }
+    }
+
+    /// The result as a method returns it.
+    pub fn into_array(self, py: Python<'py>) -> PyResult<Array> {
+        Ok(Array::wrap(self.finish(py)?.array))
+    }
+
+    fn finish(self, py: Python<'py>) -> PyResult<Self> {
+        if let Some(to) = &self.copy_to {
+            // SAFETY: two live arrays of the same shape and dtype.
+            let failed = unsafe {
+                PY_ARRAY_API.PyArray_CopyInto(py, to.as_array_ptr(), self.array.as_array_ptr())
+            };
+            if failed != 0 {
+                return Err(PyErr::fetch(py));
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn check_out<'py>(
+    wanted: &Wanted<'_>,
+    out: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let op = wanted.op;
+    let array = plain_array(out)?.ok_or_else(|| {
+        let given = out.get_type().name().map_or_else(|_| "?".to_owned(), |n| n.to_string());
+        PyTypeError::new_err(format!(
+            "raptors.{op}: return arrays must be of ArrayType: out is {given}, not numpy.ndarray or raptors.Array"
+        ))
+    })?;
+    if Dtype::of(&array.dtype()) != Some(wanted.dtype) {
+        return Err(PyTypeError::new_err(format!(
+            "raptors.{op}: out has dtype {}, but the result has dtype {}",
+            describe(&array.dtype()),
+            wanted.dtype.name()
+        )));
+    }
+    if array.shape() != wanted.shape {
+        return Err(PyValueError::new_err(format!(
+            "raptors.{op}: out has shape {}, but the result has shape {}",
+            raptors_kernels::tuple(array.shape()),
+            raptors_kernels::tuple(wanted.shape)
+        )));
+    }
+    if flags(&array) & NPY_ARRAY_WRITEABLE == 0 {
+        return Err(PyValueError::new_err("output array is read-only"));
+    }
+    Ok(array)
+}
+
+/// A new array, uninitialised.
+fn allocate<'py>(
+    py: Python<'py>,
+    dtype: Dtype,
+    shape: &[usize],
+    order: Option<&[usize]>,
+) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let descr = dtype.descr(py);
+    let mut strides = vec![0_isize; shape.len()];
+    let mut step = descr.itemsize() as isize;
+    for &axis in order.unwrap_or_default().iter().rev() {
+        strides[axis] = step;
+        // NumPy refuses a size that overflows.
+        step = step.saturating_mul(shape[axis].max(1) as isize);
+    }
+    let given = if order.is_some() {
+        strides.as_mut_ptr()
+    } else {
+        std::ptr::null_mut()
+    };
+    // SAFETY: `shape` and `strides` have as many entries as the array has axes and are only read; no data means that NumPy
+    // allocates it, for a descriptor whose reference it takes over.
+    unsafe {
+        let array = PY_ARRAY_API.PyArray_NewFromDescr(
+            py,
+            npyffi::get_type_object(py, NpyTypes::PyArray_Type),
+            descr.into_ptr().cast(),
+            shape.len() as i32,
+            shape.as_ptr().cast_mut().cast(),
+            given,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+        );
+        Ok(Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked())
+    }
+}
+
+/// The memory order of a result: axes as the operands have them in memory, outermost first (what NumPy calls K order). Operands
+/// give a stride per axis, 0 where they are broadcast. `None` for C order.
+pub fn memory_order(ndim: usize, operands: &[&dyn Fn(usize) -> isize]) -> Option<Vec<usize>> {
+    // Whether axis `a`, now outside of axis `b`, should be inside: the first operand that has both decides, and any may object.
+    let belongs_inside = |a: usize, b: usize| {
+        let both = operands
+            .iter()
+            .map(|stride| (stride(a).unsigned_abs(), stride(b).unsigned_abs()));
+        let mut both = both.filter(|&(a, b)| a != 0 && b != 0).peekable();
+        both.peek().is_some().then(|| both.all(|(a, b)| b > a))
+    };
+    let mut order: Vec<usize> = Vec::with_capacity(ndim);
+    for axis in (0..ndim).rev() {
+        let mut place = 0;
+        for (i, &inner) in order.iter().enumerate() {
+            match belongs_inside(axis, inner) {
+                Some(true) => place = i + 1,
+                Some(false) => break,
+                None => {}
+            }
+        }
+        order.insert(place, axis);
+    }
+    (!order.is_sorted()).then_some(order)
+}
+
+/// The addresses from the first to the last byte of an array.
+fn extent(array: &Bound<'_, PyUntypedArray>) -> Range<usize> {
+    let start = data(array) as usize;
+    if array.is_empty() {
+        return start..start;
+    }
+    let axes = array.shape().iter().zip(array.strides());
+    let (low, high) = axes.fold((0_isize, 0_isize), |(low, high), (&len, &stride)| {
+        let far = (len as isize - 1) * stride;
+        (low + far.min(0), high + far.max(0))
+    });
+    start.wrapping_add_signed(low)..start.wrapping_add_signed(high) + array.dtype().itemsize()
+}
+
+fn overlap(a: &Bound<'_, PyUntypedArray>, b: &Bound<'_, PyUntypedArray>) -> bool {
+    let (a, b) = (extent(a), extent(b));
+    a.start < b.end && b.start < a.end
+}
+
+fn same_layout(a: &Bound<'_, PyUntypedArray>, b: &Bound<'_, PyUntypedArray>) -> bool {
+    let steps = |array: &Bound<'_, PyUntypedArray>| {
+        let axes = array.strides().iter().zip(array.shape());
+        axes.map(|(&stride, &len)| if len > 1 { stride } else { 0 })
+            .collect::<Vec<_>>()
+    };
+    data(a) == data(b) && a.shape() == b.shape() && steps(a) == steps(b)
+}
+
+/// Whether two elements may share memory; true also where that is hard to tell.
+fn overlaps_itself(array: &Bound<'_, PyUntypedArray>) -> bool {
+    if array.is_c_contiguous() || array.is_empty() {
+        return false;
+    }
+    let axes = array
+        .strides()
+        .iter()
+        .zip(array.shape())
+        .filter(|&(_, &len)| len > 1);
+    let mut axes: Vec<_> = axes
+        .map(|(stride, &len)| (stride.unsigned_abs(), len))
+        .collect();
+    axes.sort_unstable();
+    let mut reach = array.dtype().itemsize();
+    axes.into_iter().any(|(stride, len)| {
+        let overlaps = stride < reach;
+        reach += stride * (len - 1);
+        overlaps
+    })
+}
