@@ -48,16 +48,6 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// More samples a second than the kernel allows.
-    #[error(
-        "--rate {rate_hz} is over what the kernel allows: {allowed} (/proc/sys/kernel/perf_event_max_sample_rate)"
-    )]
-    Rate {
-        /// What was asked for.
-        rate_hz: u32,
-        /// What is allowed.
-        allowed: u32,
-    },
     /// Anything else.
     #[error("can't sample process {pid}: {source}")]
     Other {
@@ -104,9 +94,6 @@ impl SamplingEvents {
     /// # Errors
     /// [`OpenError`] says why not and what can be done.
     pub fn open(pid: u32, rate_hz: u32) -> Result<SamplingEvents, OpenError> {
-        if let Some(allowed) = max_sample_rate().filter(|allowed| *allowed < rate_hz) {
-            return Err(OpenError::Rate { rate_hz, allowed });
-        }
         let mut refusal = io::Error::from(io::ErrorKind::Unsupported);
         for (event, hardware) in [("cycles", true), ("cpu-clock", false)] {
             for kernel in [true, false] {
@@ -270,14 +257,6 @@ fn map_rings(events: &[Counter]) -> io::Result<Vec<Ring>> {
         }
     }
     Err(last)
-}
-
-fn max_sample_rate() -> Option<u32> {
-    std::fs::read_to_string("/proc/sys/kernel/perf_event_max_sample_rate")
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
 }
 
 /// CPUs from a list such as `0-3,5` in `/sys/devices/system/cpu/online`.
