@@ -68,23 +68,27 @@ const GLUE: [&str; 51] = [
     "t_bootstrap",
 ];
 
-/// Rust's thread start, by the demangled name's part.
+/// How Rust's thread start is called, by prefix of the readable name.
 const RUST_THREAD_START: [&str; 5] = [
-    "__rust_begin_short_backtrace",
-    "std..sys..pal",
-    "std..sys..thread",
-    "FnOnce..call_once",
-    "FnOnce$LT$Args$GT$$u20$for$u20$alloc..boxed..Box",
+    "std::sys::backtrace::__rust_begin_short_backtrace",
+    "std::sys::thread",
+    "<std::sys::thread",
+    "core::ops::function::FnOnce::call_once",
+    "<alloc::boxed::Box<",
 ];
 
 impl Role {
-    /// The role of the function called `symbol` (mangled, as in the symbol table).
+    /// The role of the function called `symbol` (as shown: Rust names are readable, without hash).
     pub fn of(symbol: &str) -> Role {
         if symbol.starts_with("_PyEval_EvalFrameDefault") {
             return Role::Evaluator;
         }
         let plumbing = GLUE.iter().any(|name| matches_name(symbol, name));
-        if plumbing || RUST_THREAD_START.iter().any(|part| symbol.contains(part)) {
+        if plumbing
+            || RUST_THREAD_START
+                .iter()
+                .any(|name| symbol.starts_with(name))
+        {
             return Role::Glue;
         }
         Role::Plain
@@ -122,6 +126,8 @@ mod tests {
             "start_thread",
             "cfunction_vectorcall_FASTCALL_KEYWORDS",
             "_PyObject_MakeTpCall.constprop.0",
+            "<std::sys::thread::unix::Thread>::new::thread_start",
+            "core::ops::function::FnOnce::call_once{{vtable.shim}}",
         ] {
             assert_eq!(Role::of(symbol), Role::Glue, "{symbol}");
         }
@@ -132,7 +138,7 @@ mod tests {
             "list_sort_impl",
             "builtin_sorted",
             "PyNumber_Add",
-            "_ZN15raptors_kernels11elementwise3add17h0123456789abcdefE",
+            "raptors_kernels::elementwise::add",
         ] {
             assert_eq!(Role::of(symbol), Role::Plain, "{symbol}");
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use framehop::ExplicitModuleSectionInfo;
 use goblin::elf::Elf;
-use goblin::elf::program_header::PT_LOAD;
+use goblin::elf::program_header::{PF_X, PT_LOAD};
 use goblin::elf::reloc::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT};
 use goblin::elf::sym::STT_FUNC;
 
@@ -18,6 +18,7 @@ type Section = (Range<u64>, Arc<[u8]>);
 /// The parts of an ELF file that unwinding and naming need. Addresses are the file's own (SVMA).
 #[derive(Debug)]
 pub struct ElfCode {
+    /// The executable ones: a page of the file may lie in several segments, at a different distance in each.
     segments: Vec<Segment>,
     text: Option<Range<u64>>,
     got: Option<Range<u64>>,
@@ -66,7 +67,7 @@ impl ElfCode {
         let segments = elf
             .program_headers
             .iter()
-            .filter(|header| header.p_type == PT_LOAD)
+            .filter(|header| header.p_type == PT_LOAD && header.p_flags & PF_X != 0)
             .map(|header| Segment {
                 offset: header.p_offset,
                 address: header.p_vaddr,
@@ -90,7 +91,7 @@ impl ElfCode {
         })
     }
 
-    /// Translates an offset in the file to the file's own address space.
+    /// Translates an offset in the file, within its code, to the file's own address space.
     pub fn address_of_offset(&self, offset: u64) -> Option<u64> {
         let segment = self.segments.iter().find(|segment| {
             // The loader maps whole pages, so a mapping may begin before its segment does.

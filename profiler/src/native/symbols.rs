@@ -50,10 +50,10 @@ impl Symbolizer {
             .as_ref()
             .and_then(|code| code.function_at(in_file))
         {
-            Some(Function::Named(symbol)) => NativeFrame::new(
-                format!("{} [{module}]", readable(&symbol.name)),
-                Role::of(&symbol.name),
-            ),
+            Some(Function::Named(symbol)) => {
+                let name = readable(&symbol.name);
+                NativeFrame::new(format!("{name} [{module}]"), Role::of(&name))
+            }
             Some(Function::Nameless(start)) => self.nameless(start, file.bias, &module),
             None => NativeFrame::new(format!("{in_file:#x} [{module}]"), Role::Plain),
         }
