@@ -209,8 +209,17 @@ fn user_space_only_is_said_and_kernel_events_are_denied() {
 }
 
 #[test]
-fn the_real_kernel_counts_the_faults_of_this_process() {
-    let mut counters = Counters::open(std::process::id());
+fn the_real_kernel_counts_the_faults_of_this_thread() {
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    let mut counters = Counters::open(
+        thread
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap(),
+    );
     if let Some(reason) = counters.denied() {
         println!("skipped: counting is denied here: {reason}");
         return;
