@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Nothing here takes so long, on however slow a machine.
-pub const FOREVER: Duration = Duration::from_secs(120);
+pub const FOREVER: Duration = Duration::from_secs(60);
 
 /// A numpy that burns a millisecond a call, and does on the way what the test is about.
 const FAKE_NUMPY: &str = r#"
