@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -206,4 +207,79 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         stderr(&output)
     );
     assert_eq!(left, 0);
+}
+
+/// Faults per call as the process itself sees them in /proc/self/stat: an output that is too large for malloc to keep.
+const FAULTS_BY_PROC: &str = r#"
+import numpy, raptors, sys
+
+def minor_faults():
+    return int(open("/proc/self/stat").read().rsplit(")", 1)[1].split()[7])
+
+a = numpy.random.default_rng(1).random((3000, 3000))
+row = a[0].copy()
+for op in (lambda: a + row, lambda: raptors.broadcast_add(a, row)):
+    op(), op()
+    before = minor_faults()
+    for _ in range(10):
+        op()
+    print((minor_faults() - before) / 10)
+"#;
+
+/// Makes `command` use small pages only: how many huge ones fit depends on where the output happens to lie.
+fn with_small_pages(command: &mut Command) -> &mut Command {
+    // SAFETY: a plain system call.
+    let disable = || match unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(disable) }
+}
+
+#[test]
+fn page_faults_agree_with_proc_stat() {
+    let Some(python) = python() else { return };
+    let home = temporary();
+    let mut command = raptors_prof(home.path());
+    command.args([
+        "--op",
+        "broadcast_add",
+        "--shape",
+        "3000x3000",
+        "--dtype",
+        "float64",
+        "--out",
+        "run",
+    ]);
+    command
+        .args(["--max-time", "2", "--min-samples", "20", "--python"])
+        .arg(&python);
+    assert_done(&with_small_pages(&mut command).output().unwrap());
+    let mut by_proc = Command::new(&python);
+    let by_proc = with_small_pages(by_proc.args(["-c", FAULTS_BY_PROC]))
+        .output()
+        .unwrap();
+    let by_proc: Vec<f64> = stdout(&by_proc)
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    assert_eq!(by_proc.len(), 2);
+    let summary = summary(&home.path().join("run"));
+    for (backend, expected) in ["numpy", "raptors"].into_iter().zip(by_proc) {
+        let counters = summary["backends"][backend]["counters"].as_array().unwrap();
+        let faults = counters
+            .iter()
+            .find(|counter| counter["event"] == "minor-faults")
+            .unwrap();
+        if faults["status"] != "counted" {
+            eprintln!("skipped: {faults}");
+            return;
+        }
+        let counted = faults["per_call"].as_f64().unwrap();
+        assert!(
+            (counted / expected - 1.0).abs() < 0.05,
+            "{backend}: {counted} against {expected}"
+        );
+    }
 }
