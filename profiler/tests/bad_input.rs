@@ -148,9 +148,12 @@ fn what_is_no_python_is_named() {
         ),
         (
             "/bin/true",
-            "/bin/true isn't a Python interpreter: exit code 0",
+            "/bin/true isn't a Python interpreter (3.8 or newer): exit code 0",
         ),
-        ("/bin/cat", "/bin/cat isn't a Python interpreter"),
+        (
+            "/bin/cat",
+            "/bin/cat isn't a Python interpreter (3.8 or newer): it does not run Python source",
+        ),
     ] {
         let output = raptors_prof(home.path())
             .args(GOOD)

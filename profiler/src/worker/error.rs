@@ -19,7 +19,7 @@ pub enum WorkerError {
         source: io::Error,
     },
     /// What was started does not behave like a Python interpreter.
-    #[error("{python} isn't a Python interpreter: {how}{output}")]
+    #[error("{python} isn't a Python interpreter (3.8 or newer): {how}{output}")]
     NotPython {
         /// What was started.
         python: String,
