@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use linux_perf_event_reader::RawData;
 use memmap2::{MmapOptions, MmapRaw};
+use nix::unistd::{SysconfVar, sysconf};
 use perf_event_open_sys::bindings::perf_event_mmap_page;
 
 const HEADER_BYTES: usize = 8;
@@ -25,7 +26,7 @@ impl Ring {
     /// # Errors
     /// What mmap says: `EPERM` when the size is over what `perf_event_mlock_kb` and `RLIMIT_MEMLOCK` allow.
     pub fn map(fd: &impl AsRawFd, data_bytes: usize) -> io::Result<Ring> {
-        let page_bytes = rustix::param::page_size();
+        let page_bytes = page_bytes()?;
         let memory = MmapOptions::new()
             .len(page_bytes + data_bytes)
             .map_raw(fd.as_raw_fd())?;
@@ -94,6 +95,11 @@ impl Ring {
             RawData::Split(front, back)
         }
     }
+}
+
+fn page_bytes() -> io::Result<usize> {
+    let bytes = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| io::Error::other("the system does not tell its page size"))
 }
 
 /// The eight bytes of a record's header; records are 8-byte aligned, so a header never wraps.

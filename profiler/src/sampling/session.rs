@@ -8,10 +8,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::time::{ClockId, clock_gettime};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
 
 use super::events::SamplingEvents;
 use super::record::{RawSample, Record, parse};
@@ -19,7 +19,7 @@ use crate::native::unwind::{NativeStack, StackWalker};
 use crate::python::{PythonReader, PythonSnapshot};
 
 /// How long the loop waits for samples before it looks whether it is to stop.
-const POLL: Duration = Duration::from_millis(20);
+const POLL_MS: u8 = 20;
 
 /// One sample with walked, unnamed stack.
 #[derive(Debug, Clone)]
@@ -122,10 +122,10 @@ struct Loop {
 impl Loop {
     fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
         self.tools.events.enable()?;
-        self.look_at_python();
+        self.look_at_python()?;
         while !stop.load(Ordering::Relaxed) {
             if self.wait()? {
-                let in_op = self.look_at_python();
+                let in_op = self.look_at_python()?;
                 let samples = self.drain();
                 if in_op {
                     self.in_op.fetch_add(samples, Ordering::Relaxed);
@@ -133,36 +133,34 @@ impl Loop {
             }
         }
         self.tools.events.disable()?;
-        self.look_at_python();
+        self.look_at_python()?;
         self.drain();
         Ok(())
     }
 
     fn wait(&self) -> io::Result<bool> {
-        let descriptors = self.tools.events.descriptors();
-        let mut ready: Vec<PollFd<'_>> = descriptors
-            .iter()
-            .map(|descriptor| PollFd::new(descriptor, PollFlags::IN))
+        let mut ready: Vec<PollFd<'_>> = self
+            .tools
+            .events
+            .descriptors()
+            .into_iter()
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
-        let timeout = rustix::time::Timespec {
-            tv_sec: 0,
-            tv_nsec: POLL.as_nanos() as i64,
-        };
-        match poll(&mut ready, Some(&timeout)) {
+        match poll(&mut ready, PollTimeout::from(POLL_MS)) {
             Ok(count) => Ok(count > 0),
-            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(Errno::EINTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Takes a snapshot; true where the op is on a stack.
-    fn look_at_python(&mut self) -> bool {
-        let before = now_ns();
+    fn look_at_python(&mut self) -> io::Result<bool> {
+        let before = now_ns()?;
         let Some(snapshot) = self.tools.python.snapshot() else {
             self.recording.failed_snapshots += 1;
-            return false;
+            return Ok(false);
         };
-        let middle = before + (now_ns() - before) / 2;
+        let middle = before + (now_ns()? - before) / 2;
         let in_op = snapshot.threads.iter().any(|thread| {
             thread
                 .frames
@@ -176,7 +174,7 @@ impl Loop {
             .filter(|(_, last)| **last == snapshot);
         let snapshot = same.map_or_else(|| Arc::new(snapshot), |(_, last)| Arc::clone(last));
         self.recording.snapshots.push((middle, snapshot));
-        in_op
+        Ok(in_op)
     }
 
     /// Reads what waits in the rings; gives the number of samples.
@@ -218,7 +216,7 @@ fn walk(walker: &mut StackWalker, sample: RawSample) -> Sample {
 }
 
 /// CLOCK_MONOTONIC, the clock of the samples, ns.
-pub fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+fn now_ns() -> io::Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+    Ok(now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned())
 }
