@@ -1,1 +1,38 @@
-//! A native profiler for Rust and NumPy kernels.
+//! Is my Rust kernel faster than NumPy, and if not, why?
+//!
+//! The way of the data:
+//!
+//! ```text
+//! cli -> plan -> job: worker (the user's Python) -> timing  -> compare ------\
+//!                                                -> counters -----------------> summary -> run_dir, table
+//!                                                -> recording -> profile -----/    \-> flamegraph
+//! ```
+//!
+//! - [`cli`] reads the command line; [`plan`] checks it before anything is started; [`job`] drives the steps.
+//! - [`worker`] runs `worker.py` in the user's interpreter and speaks with it in JSON lines.
+//! - [`timing`] takes interleaved windows, [`compare`] judges them (pure).
+//! - [`counters`] and [`recording`] watch the worker from outside: [`sampling`] takes samples, [`native`] walks and names
+//!   their stacks, [`python`] reads the Python stacks, [`merge`] (pure) makes one of both; [`profile`] is what was seen.
+//! - [`summary`], [`run_dir`], [`table`] and [`flamegraph`] are what leaves.
+
+pub mod cli;
+pub mod compare;
+pub mod counters;
+pub mod environment;
+pub mod error;
+pub mod flamegraph;
+pub mod interrupt;
+pub mod job;
+pub mod merge;
+pub mod native;
+pub mod plan;
+pub mod profile;
+pub mod progress;
+pub mod python;
+pub mod recording;
+pub mod run_dir;
+pub mod sampling;
+pub mod summary;
+pub mod table;
+pub mod timing;
+pub mod worker;

@@ -1,2 +1,5 @@
 //! The command `raptors-prof`.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    raptors_prof::cli::main()
+}

@@ -1,0 +1,76 @@
+# What people type:
+#   make profile OP=broadcast_add SHAPE=512x512 DTYPE=float32    build, measure, say where the result is
+#   make test                                                    every check and every test
+#   make build | lint | clean
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+OP ?= broadcast_add
+SHAPE ?= 512x512
+DTYPE ?= float32
+# More options of raptors-prof.
+ARGS ?=
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PROF := $(TARGET)/release/raptors-prof
+VENV := .venv
+VENV_PYTHON := $(VENV)/bin/python
+PINS := pyext/requirements-dev.txt
+EXTENSION := Cargo.toml Cargo.lock $(shell find pyext kernels -type f \
+	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' \) -not -path '*/build/*')
+SCRIPTS := .ci/run $(shell grep -lrsE '^\#!.*\b(ba)?sh\b' scripts container)
+
+# The interpreter that the extension is built for, in every cargo command alike.
+export PYO3_PYTHON := $(abspath $(VENV_PYTHON))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: build profile test lint clean rust binary
+
+build: binary $(VENV)/extension.stamp
+
+profile: build
+	$(PROF) --op $(OP) --shape $(SHAPE) --dtype $(DTYPE) --python $(VENV_PYTHON) $(ARGS)
+
+test: lint build
+	RAPTORS_PROF_PYTHON=$(abspath $(VENV_PYTHON)) cargo test --locked --workspace
+	$(VENV_PYTHON) -m pytest -q pyext
+
+lint: rust $(VENV)/pins.stamp
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy --strict profiler/src/worker.py
+	@command -v shellcheck > /dev/null || { echo 'make: shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
+	shellcheck $(SCRIPTS)
+
+clean:
+	cargo clean
+	rm -rf $(VENV)
+
+binary: rust
+	cargo build --locked --release -p raptors-prof
+
+rust:
+	@command -v cargo > /dev/null || { echo 'make: cargo is missing: Rust comes from https://rustup.rs' >&2; exit 1; }
+
+$(VENV)/created.stamp:
+	@command -v $(PYTHON) > /dev/null \
+		|| { echo 'make: $(PYTHON) is missing: apt-get install python3, or name another with PYTHON=' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' \
+		|| { echo 'make: $(PYTHON) is older than Python 3.9: name a newer one with PYTHON=' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
+		|| { echo 'make: $(PYTHON) has no venv: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/pins.stamp: $(PINS) $(VENV)/created.stamp
+	$(VENV_PYTHON) -m pip install -q -r $(PINS)
+	@touch $@
+
+$(VENV)/extension.stamp: $(EXTENSION) $(VENV)/pins.stamp | rust
+	$(VENV_PYTHON) -m pip install -q --no-deps --force-reinstall ./pyext
+	@touch $@

@@ -1,0 +1,68 @@
+//! What can end a command, and the exit code of each end.
+
+use std::process::ExitCode;
+
+use crate::plan::PlanError;
+use crate::run_dir::RunDirError;
+use crate::worker::WorkerError;
+
+/// How a command ended, as its exit code says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Bad usage or bad input.
+    BadInput = 2,
+    /// The environment denies what the job needs.
+    Denied = 3,
+    /// The workload failed.
+    WorkloadFailed = 4,
+    /// Interrupted; what was gathered is written.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command ended without its result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan can't be carried out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The worker did not do its part.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The result can't be written.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// Signals can't be handled.
+    #[error("can't handle Ctrl-C: {0}")]
+    Signals(#[from] ctrlc::Error),
+}
+
+impl Error {
+    /// The exit code of this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::Plan(_) => Exit::BadInput,
+            Error::Worker(error) => match error {
+                WorkerError::Spawn { .. }
+                | WorkerError::NotPython { .. }
+                | WorkerError::TooOld { .. } => Exit::BadInput,
+                WorkerError::Missing { .. } | WorkerError::Source(_) => Exit::Denied,
+                WorkerError::Disagree { .. }
+                | WorkerError::Died { .. }
+                | WorkerError::Protocol { .. } => Exit::WorkloadFailed,
+                WorkerError::Interrupted => Exit::Interrupted,
+            },
+            Error::RunDir(RunDirError::Taken { .. } | RunDirError::Unwritable { .. }) => {
+                Exit::BadInput
+            }
+            Error::RunDir(RunDirError::Write { .. }) | Error::Signals(_) => Exit::Denied,
+        }
+    }
+}

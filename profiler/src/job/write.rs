@@ -1,0 +1,161 @@
+//! From what was gathered to the files of the run: flame graphs, folded stacks, summary.json.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::gather::{Gathered, NoProfile};
+use crate::compare;
+use crate::environment::Environment;
+use crate::flamegraph;
+use crate::plan::{Backend, Plan};
+use crate::profile::Profile;
+use crate::run_dir::{RunDir, RunDirError};
+use crate::summary::{BackendSummary, SCHEMA, SamplingStatus, SamplingSummary, Summary, Timing};
+
+/// So many frames are in the summary; the profile itself has all.
+const TOP: usize = 20;
+
+/// What the summary says of the run itself.
+pub(super) struct Header {
+    pub(super) created: DateTime<Utc>,
+    pub(super) command: Vec<String>,
+    pub(super) interrupted: bool,
+}
+
+/// Writes every file of the run, summary.json last.
+pub(super) fn write(
+    plan: &Plan,
+    header: Header,
+    mut gathered: Gathered,
+    run_dir: &RunDir,
+) -> Result<Summary, RunDirError> {
+    let counters = gathered
+        .counters
+        .values()
+        .next()
+        .map_or(&[][..], Vec::as_slice);
+    let environment = Environment::look(
+        plan,
+        gathered.hello.as_ref(),
+        gathered.ready.as_ref(),
+        counters,
+    );
+    let comparison = match plan.backends.len() {
+        2 => compare::compare(&gathered.timings.interleaved()),
+        _ => None,
+    };
+    write_diff(plan, &gathered, run_dir)?;
+    let mut backends = BTreeMap::new();
+    for &backend in &plan.backends {
+        backends.insert(
+            backend.name().to_owned(),
+            write_backend(plan, backend, &mut gathered, run_dir)?,
+        );
+    }
+    let summary = Summary {
+        schema: SCHEMA.to_owned(),
+        created: header.created.to_rfc3339_opts(SecondsFormat::Secs, true),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: header.command,
+        interrupted: header.interrupted,
+        cell: plan.cell.clone(),
+        environment,
+        backends,
+        comparison,
+    };
+    let json = serde_json::to_string_pretty(&summary).map_err(|error| RunDirError::Write {
+        path: run_dir.file("summary.json"),
+        reason: error.to_string(),
+    })?;
+    run_dir.write("summary.json", &(json + "\n"))?;
+    Ok(summary)
+}
+
+fn write_backend(
+    plan: &Plan,
+    backend: Backend,
+    gathered: &mut Gathered,
+    run_dir: &RunDir,
+) -> Result<BackendSummary, RunDirError> {
+    let samples = gathered.timings.samples(backend);
+    let mut summary = BackendSummary {
+        timing: Timing::new(samples, gathered.timings.calls(backend)),
+        counters: gathered.counters.remove(&backend).unwrap_or_default(),
+        ..BackendSummary::default()
+    };
+    match gathered.profiles.remove(&backend) {
+        Some(Ok(profile)) => write_profile(plan, backend, &profile, run_dir, &mut summary)?,
+        Some(Err(NoProfile { status, reason })) => {
+            summary.sampling = Some(SamplingSummary {
+                status,
+                reason: Some(reason),
+                recorded: None,
+            });
+        }
+        None => {}
+    }
+    Ok(summary)
+}
+
+fn write_profile(
+    plan: &Plan,
+    backend: Backend,
+    profile: &Profile,
+    run_dir: &RunDir,
+    summary: &mut BackendSummary,
+) -> Result<(), RunDirError> {
+    let sampling = profile.sampling.clone();
+    let samples = sampling.samples;
+    summary.sampling = Some(SamplingSummary {
+        status: SamplingStatus::Recorded,
+        reason: None,
+        recorded: Some(sampling),
+    });
+    if samples == 0 {
+        return Ok(());
+    }
+    let (svg, folded) = (
+        format!("{}.svg", backend.name()),
+        format!("{}.folded", backend.name()),
+    );
+    run_dir.write(&folded, &profile.folded())?;
+    let path = run_dir.file(&svg);
+    flamegraph::write(
+        profile,
+        &format!("{}: {}", backend.title(), plan.cell),
+        &path,
+    )
+    .map_err(|error| RunDirError::Write {
+        path,
+        reason: error.to_string(),
+    })?;
+    summary.top = profile.top(TOP);
+    summary.outputs = BTreeMap::from([
+        ("flamegraph".to_owned(), svg),
+        ("folded".to_owned(), folded),
+    ]);
+    Ok(())
+}
+
+/// The differential flame graph, where both backends have a profile.
+fn write_diff(plan: &Plan, gathered: &Gathered, run_dir: &RunDir) -> Result<(), RunDirError> {
+    let profile = |backend| {
+        let profile = gathered.profiles.get(&backend)?.as_ref().ok()?;
+        (profile.sampling.samples > 0).then_some(profile)
+    };
+    let (Some(before), Some(after)) = (profile(Backend::Numpy), profile(Backend::Raptors)) else {
+        return Ok(());
+    };
+    let path = run_dir.file("diff.svg");
+    flamegraph::write_diff(
+        before,
+        after,
+        &format!("NumPy to Raptors: {}", plan.cell),
+        &path,
+    )
+    .map_err(|error| RunDirError::Write {
+        path,
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,146 @@
+//! The part that a native function plays in a Python process, told by its symbol.
+
+/// The part of a native function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Code that somebody wants to see.
+    Plain,
+    /// The interpreter's evaluator: a Python frame, or several, run in it.
+    Evaluator,
+    /// Call plumbing of the interpreter, of program start and of thread start.
+    Glue,
+    /// A nameless function of the C library: at the root it is program start, elsewhere it is shown.
+    NamelessLibc,
+}
+
+/// How call plumbing of CPython 3.8 to 3.13, glibc and Rust's threads is called, by prefix.
+const GLUE: [&str; 51] = [
+    "_start",
+    "__libc_start_main",
+    "__libc_start_call_main",
+    "main",
+    "Py_BytesMain",
+    "Py_RunMain",
+    "Py_Main",
+    "pymain_",
+    "_PyRun_",
+    "PyRun_",
+    "pyrun_",
+    "run_mod",
+    "run_eval_code_obj",
+    "PyEval_EvalCode",
+    "_PyEval_EvalCode",
+    "_PyEval_Vector",
+    "_PyEval_EvalFrame",
+    "PyEval_EvalFrame",
+    "_PyFunction_Vectorcall",
+    "_PyFunction_FastCall",
+    "function_code_fastcall",
+    "_PyObject_Call",
+    "_PyObject_FastCall",
+    "_PyObject_MakeTpCall",
+    "_PyObject_Vectorcall",
+    "PyObject_Call",
+    "PyObject_Vectorcall",
+    "_PyVectorcall_Call",
+    "PyVectorcall_Call",
+    "_PyMethodDef_RawFastCall",
+    "_PyMethodDescr_",
+    "_PyCFunction_FastCall",
+    "_PyCFunction_Vectorcall",
+    "PyCFunction_Call",
+    "cfunction_call",
+    "cfunction_vectorcall_",
+    "method_vectorcall",
+    "method_call",
+    "classmethoddescr_call",
+    "slot_tp_call",
+    "object_vacall",
+    "call_function",
+    "do_call_core",
+    "trace_call_function",
+    "start_thread",
+    "clone",
+    "__clone",
+    "thread_run",
+    "thread_bootstrap",
+    "pythread_wrapper",
+    "t_bootstrap",
+];
+
+/// How Rust's thread start is called, by prefix of the readable name.
+const RUST_THREAD_START: [&str; 5] = [
+    "std::sys::backtrace::__rust_begin_short_backtrace",
+    "std::sys::thread",
+    "<std::sys::thread",
+    "core::ops::function::FnOnce::call_once",
+    "<alloc::boxed::Box<",
+];
+
+impl Role {
+    /// The role of the function called `symbol` (as shown: Rust names are readable, without hash).
+    pub fn of(symbol: &str) -> Role {
+        if symbol.starts_with("_PyEval_EvalFrameDefault") {
+            return Role::Evaluator;
+        }
+        let plumbing = GLUE.iter().any(|name| matches_name(symbol, name));
+        if plumbing
+            || RUST_THREAD_START
+                .iter()
+                .any(|name| symbol.starts_with(name))
+        {
+            return Role::Glue;
+        }
+        Role::Plain
+    }
+}
+
+/// Names that end in `_` are prefixes of many; the others stand alone or before a compiler's suffix
+/// (`.constprop.0`, `.cold`) or a variant's (`Dict`, `OneArg`, `_impl`, `3`).
+fn matches_name(symbol: &str, name: &str) -> bool {
+    match symbol.strip_prefix(name) {
+        None => false,
+        Some(_) if name.ends_with('_') || name.len() > 6 => true,
+        Some(rest) => rest.is_empty() || rest.starts_with('.') || rest == "3",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evaluator_and_its_cold_part() {
+        assert_eq!(Role::of("_PyEval_EvalFrameDefault"), Role::Evaluator);
+        assert_eq!(Role::of("_PyEval_EvalFrameDefault.cold"), Role::Evaluator);
+    }
+
+    #[test]
+    fn plumbing_is_glue_and_kernels_are_not() {
+        for symbol in [
+            "main",
+            "clone3",
+            "__clone3",
+            "_PyEval_Vector",
+            "PyObject_VectorcallMethod",
+            "start_thread",
+            "cfunction_vectorcall_FASTCALL_KEYWORDS",
+            "_PyObject_MakeTpCall.constprop.0",
+            "<std::sys::thread::unix::Thread>::new::thread_start",
+            "core::ops::function::FnOnce::call_once{{vtable.shim}}",
+        ] {
+            assert_eq!(Role::of(symbol), Role::Glue, "{symbol}");
+        }
+        for symbol in [
+            "FLOAT_add",
+            "mainly",
+            "clone_array",
+            "list_sort_impl",
+            "builtin_sorted",
+            "PyNumber_Add",
+            "raptors_kernels::elementwise::add",
+        ] {
+            assert_eq!(Role::of(symbol), Role::Plain, "{symbol}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What an ELF file says of its code: unwind tables, function symbols, load segments.
+//!
+//! Bytes in, owned tables out. Every offset and size in the file is checked: a truncated or foreign file is
+//! an error or has fewer symbols, never a panic.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use framehop::ExplicitModuleSectionInfo;
+use goblin::elf::Elf;
+use goblin::elf::program_header::{PF_X, PT_LOAD};
+use goblin::elf::reloc::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT};
+use goblin::elf::sym::STT_FUNC;
+
+/// A section's address in the file's own address space and its bytes.
+type Section = (Range<u64>, Arc<[u8]>);
+
+/// The parts of an ELF file that unwinding and naming need. Addresses are the file's own (SVMA).
+#[derive(Debug)]
+pub struct ElfCode {
+    /// The executable ones: a page of the file may lie in several segments, at a different distance in each.
+    segments: Vec<Segment>,
+    text: Option<Range<u64>>,
+    got: Option<Range<u64>>,
+    eh_frame: Option<Section>,
+    eh_frame_hdr: Option<Section>,
+    debug_frame: Option<Arc<[u8]>>,
+    symbols: Vec<Symbol>,
+    function_starts: Vec<u64>,
+    imports: Vec<Import>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    offset: u64,
+    address: u64,
+    size: u64,
+}
+
+/// A function that the file takes from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// Where the loader writes the function's address (SVMA).
+    pub slot: u64,
+    /// The function's name.
+    pub name: String,
+}
+
+/// A function's name and extent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Symbol {
+    /// Address of the first instruction (SVMA).
+    pub address: u64,
+    /// Length in bytes; 0 where the file does not say.
+    pub size: u64,
+    /// The name as it stands in the file (mangled).
+    pub name: String,
+}
+
+impl ElfCode {
+    /// Reads the tables out of a whole ELF file.
+    ///
+    /// # Errors
+    /// The parser's own message when `bytes` is not a readable ELF file.
+    pub fn parse(bytes: &[u8]) -> Result<ElfCode, goblin::error::Error> {
+        let elf = Elf::parse(bytes)?;
+        let segments = elf
+            .program_headers
+            .iter()
+            .filter(|header| header.p_type == PT_LOAD && header.p_flags & PF_X != 0)
+            .map(|header| Segment {
+                offset: header.p_offset,
+                address: header.p_vaddr,
+                size: header.p_filesz,
+            })
+            .collect();
+        let eh_frame_hdr = section(&elf, bytes, ".eh_frame_hdr");
+        Ok(ElfCode {
+            segments,
+            text: section_range(&elf, ".text"),
+            got: section_range(&elf, ".got"),
+            eh_frame: section(&elf, bytes, ".eh_frame"),
+            function_starts: eh_frame_hdr
+                .as_ref()
+                .map(function_starts)
+                .unwrap_or_default(),
+            eh_frame_hdr,
+            debug_frame: section(&elf, bytes, ".debug_frame").map(|(_, data)| data),
+            symbols: function_symbols(&elf),
+            imports: imports(&elf),
+        })
+    }
+
+    /// Translates an offset in the file, within its code, to the file's own address space.
+    pub fn address_of_offset(&self, offset: u64) -> Option<u64> {
+        let segment = self.segments.iter().find(|segment| {
+            // The loader maps whole pages, so a mapping may begin before its segment does.
+            let page_start = segment.offset & !0xfff;
+            (page_start..segment.offset.saturating_add(segment.size)).contains(&offset)
+        })?;
+        offset
+            .checked_add(segment.address)?
+            .checked_sub(segment.offset)
+    }
+
+    /// The functions that the file takes from others.
+    pub fn imports(&self) -> &[Import] {
+        &self.imports
+    }
+
+    /// The function that holds `address`: by symbol, else by the extent in the unwind table.
+    pub fn function_at(&self, address: u64) -> Option<Function<'_>> {
+        self.symbol_at(address)
+            .map(Function::Named)
+            .or_else(|| self.unwind_entry_at(address).map(Function::Nameless))
+    }
+
+    fn symbol_at(&self, address: u64) -> Option<&Symbol> {
+        let after = self
+            .symbols
+            .partition_point(|symbol| symbol.address <= address);
+        self.symbols[..after]
+            .last()
+            .filter(|symbol| symbol.size == 0 || address - symbol.address < symbol.size)
+    }
+
+    /// Start of the function that holds `address`, by the unwind table.
+    pub fn unwind_entry_at(&self, address: u64) -> Option<u64> {
+        let after = self
+            .function_starts
+            .partition_point(|start| *start <= address);
+        self.function_starts[..after].last().copied()
+    }
+
+    /// The section data as framehop takes it.
+    pub fn unwind_sections(&self) -> ExplicitModuleSectionInfo<Arc<[u8]>> {
+        ExplicitModuleSectionInfo {
+            base_svma: 0,
+            text_svma: self.text.clone(),
+            got_svma: self.got.clone(),
+            eh_frame_svma: self.eh_frame.as_ref().map(|(range, _)| range.clone()),
+            eh_frame: self.eh_frame.as_ref().map(|(_, data)| Arc::clone(data)),
+            eh_frame_hdr_svma: self.eh_frame_hdr.as_ref().map(|(range, _)| range.clone()),
+            eh_frame_hdr: self.eh_frame_hdr.as_ref().map(|(_, data)| Arc::clone(data)),
+            debug_frame: self.debug_frame.clone(),
+            ..Default::default()
+        }
+    }
+}
+
+/// What is known of the function at an address.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Function<'a> {
+    /// The symbol table names it.
+    Named(&'a Symbol),
+    /// Only its start is known (SVMA).
+    Nameless(u64),
+}
+
+fn section_header<'a>(elf: &'a Elf<'_>, name: &str) -> Option<&'a goblin::elf::SectionHeader> {
+    elf.section_headers
+        .iter()
+        .find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(name))
+}
+
+fn section_range(elf: &Elf<'_>, name: &str) -> Option<Range<u64>> {
+    let header = section_header(elf, name)?;
+    Some(header.sh_addr..header.sh_addr.checked_add(header.sh_size)?)
+}
+
+fn section(elf: &Elf<'_>, bytes: &[u8], name: &str) -> Option<Section> {
+    let file_range = section_header(elf, name)?.file_range()?;
+    Some((section_range(elf, name)?, bytes.get(file_range)?.into()))
+}
+
+/// Where functions start, from the search table of `.eh_frame_hdr` in the one form that linkers write
+/// (LSB Core, "DWARF Extensions": pc-relative frame pointer, udata4 count, datarel sdata4 rows).
+fn function_starts((range, data): &Section) -> Vec<u64> {
+    if data.get(..4) != Some(&[1, 0x1b, 0x03, 0x3b]) {
+        return Vec::new();
+    }
+    let rows = data.get(12..).unwrap_or_default().chunks_exact(8);
+    rows.map(|row| {
+        let relative = i32::from_le_bytes([row[0], row[1], row[2], row[3]]);
+        range.start.wrapping_add_signed(i64::from(relative))
+    })
+    .collect()
+}
+
+/// Undefined functions with the slots that the loader fills (x86-64 psABI, table 4.9: relocation types).
+fn imports(elf: &Elf<'_>) -> Vec<Import> {
+    let filled = |kind: u32| matches!(kind, R_X86_64_JUMP_SLOT | R_X86_64_GLOB_DAT);
+    elf.pltrelocs
+        .iter()
+        .chain(elf.dynrelas.iter())
+        .filter(|reloc| filled(reloc.r_type))
+        .filter_map(|reloc| {
+            let symbol = elf
+                .dynsyms
+                .get(reloc.r_sym)
+                .filter(|symbol| symbol.st_value == 0)?;
+            let name = elf
+                .dynstrtab
+                .get_at(symbol.st_name)
+                .filter(|name| !name.is_empty())?;
+            Some(Import {
+                slot: reloc.r_offset,
+                name: name.to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// Function symbols of `.symtab` and `.dynsym`, ordered by address, one a place.
+fn function_symbols(elf: &Elf<'_>) -> Vec<Symbol> {
+    let named = elf.syms.iter().map(|symbol| (symbol, &elf.strtab));
+    let exported = elf.dynsyms.iter().map(|symbol| (symbol, &elf.dynstrtab));
+    let mut symbols: Vec<Symbol> = named
+        .chain(exported)
+        .filter(|(symbol, _)| symbol.st_type() == STT_FUNC && symbol.st_value != 0)
+        .filter_map(|(symbol, names)| {
+            let name = names
+                .get_at(symbol.st_name)
+                .filter(|name| !name.is_empty())?;
+            Some(Symbol {
+                address: symbol.st_value,
+                size: symbol.st_size,
+                name: name.to_owned(),
+            })
+        })
+        .collect();
+    symbols.sort_by(|a, b| a.address.cmp(&b.address).then(b.size.cmp(&a.size)));
+    symbols.dedup_by_key(|symbol| symbol.address);
+    symbols
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own_bytes() -> Vec<u8> {
+        std::fs::read("/proc/self/exe").unwrap()
+    }
+
+    #[test]
+    fn finds_a_function_of_this_very_program() {
+        let elf = ElfCode::parse(&own_bytes()).unwrap();
+        let symbol = elf
+            .symbols
+            .iter()
+            .find(|symbol| symbol.size > 64)
+            .unwrap()
+            .clone();
+        match elf.function_at(symbol.address + symbol.size / 2).unwrap() {
+            Function::Named(found) => assert_eq!(found, &symbol),
+            Function::Nameless(start) => panic!("no name for the function at {start:#x}"),
+        }
+    }
+
+    #[test]
+    fn the_unwind_table_knows_where_functions_start() {
+        let mut elf = ElfCode::parse(&own_bytes()).unwrap();
+        let inside = elf
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.size > 64)
+            .nth(20)
+            .unwrap()
+            .clone();
+        elf.symbols.clear();
+        assert_eq!(
+            elf.function_at(inside.address + 32),
+            Some(Function::Nameless(inside.address))
+        );
+    }
+
+    #[test]
+    fn truncated_files_are_errors_or_empty_but_never_panic() {
+        let bytes = own_bytes();
+        for length in [0, 1, 16, 63, 64, 65, 1000, bytes.len() / 2, bytes.len() - 1] {
+            if let Ok(elf) = ElfCode::parse(&bytes[..length]) {
+                let _ = elf.function_at(0x1000);
+                let _ = elf.unwind_sections();
+            }
+        }
+        assert!(ElfCode::parse(b"#!/bin/sh\n").is_err());
+    }
+}

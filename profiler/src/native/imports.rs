@@ -1,0 +1,44 @@
+//! Names for functions that have none of their own, by the names under which others import them.
+//!
+//! The C library ships without local symbols, and the variant of `memcpy` that it chose for this CPU is such a
+//! local. But every file that calls it has a slot in which the loader put the chosen function's address, and the
+//! slot has the name. In: the loaded files and the target's memory. Out: function starts with names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use super::unwind::StackWalker;
+
+/// Start addresses of functions (in the target) and the names under which they are imported.
+pub type ImportedNames = BTreeMap<u64, String>;
+
+/// Reads the import slots of all files that `walker` met. Without access to the target's memory there are no names.
+pub fn imported_names(walker: &StackWalker) -> ImportedNames {
+    let Ok(memory) = File::open(format!("/proc/{}/mem", walker.pid())) else {
+        return ImportedNames::new();
+    };
+    let mut names: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    for file in walker.loaded_files() {
+        for import in file.code.iter().flat_map(|code| code.imports()) {
+            let mut slot = [0; 8];
+            if memory
+                .read_exact_at(&mut slot, import.slot.wrapping_add(file.bias))
+                .is_ok()
+            {
+                let function = u64::from_ne_bytes(slot);
+                names
+                    .entry(function)
+                    .or_default()
+                    .insert(import.name.clone());
+            }
+        }
+    }
+    names
+        .into_iter()
+        .filter_map(|(function, names)| {
+            let start = walker.function_start(function)?;
+            Some((start, Vec::from_iter(names).join("/")))
+        })
+        .collect()
+}

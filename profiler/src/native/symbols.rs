@@ -1,0 +1,149 @@
+//! Names code addresses: function, module, and the part the function plays in a Python process.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::elf::Function;
+use super::imports::{ImportedNames, imported_names};
+use super::kallsyms::Kallsyms;
+use super::unwind::StackWalker;
+use crate::merge::{NativeFrame, Role};
+
+/// Names addresses of one process, each once.
+pub struct Symbolizer {
+    walker: StackWalker,
+    kernel: Option<Kallsyms>,
+    imported: Option<ImportedNames>,
+    known: HashMap<u64, NativeFrame>,
+}
+
+impl Symbolizer {
+    /// Names addresses in the files that `walker` met.
+    pub fn new(walker: StackWalker) -> Symbolizer {
+        Symbolizer {
+            walker,
+            kernel: None,
+            imported: None,
+            known: HashMap::new(),
+        }
+    }
+
+    /// The frame of a user-space address.
+    pub fn user(&mut self, address: u64) -> NativeFrame {
+        if let Some(frame) = self.known.get(&address) {
+            return frame.clone();
+        }
+        let frame = self.look_up(address);
+        self.known.insert(address, frame.clone());
+        frame
+    }
+
+    fn look_up(&mut self, address: u64) -> NativeFrame {
+        let Some(file) = self.walker.file_at(address) else {
+            return NativeFrame::new(format!("{address:#x} [unknown]"), Role::Plain);
+        };
+        let module = module_name(&file.path);
+        let in_file = address.wrapping_sub(file.bias);
+        match file
+            .code
+            .as_ref()
+            .and_then(|code| code.function_at(in_file))
+        {
+            Some(Function::Named(symbol)) => {
+                let name = readable(&symbol.name);
+                NativeFrame::new(format!("{name} [{module}]"), Role::of(&name))
+            }
+            Some(Function::Nameless(start)) => self.nameless(start, file.bias, &module),
+            None => NativeFrame::new(format!("{in_file:#x} [{module}]"), Role::Plain),
+        }
+    }
+
+    fn nameless(&mut self, start: u64, bias: u64, module: &str) -> NativeFrame {
+        let imported = self
+            .imported
+            .get_or_insert_with(|| imported_names(&self.walker));
+        if let Some(name) = imported.get(&start.wrapping_add(bias)) {
+            return NativeFrame::new(format!("{name} [{module}]"), Role::Plain);
+        }
+        let role = if module.starts_with("libc.so") {
+            Role::NamelessLibc
+        } else {
+            Role::Plain
+        };
+        NativeFrame::new(format!("fn@{start:#x} [{module}]"), role)
+    }
+
+    /// The frame of a kernel address.
+    pub fn kernel(&mut self, address: u64) -> Arc<str> {
+        if let Some(frame) = self.known.get(&address) {
+            return Arc::clone(&frame.name);
+        }
+        let symbols = self
+            .kernel
+            .get_or_insert_with(|| Kallsyms::read().unwrap_or_default());
+        let name = symbols.find(address).unwrap_or("[unknown]");
+        let frame = NativeFrame::new(format!("{name} [kernel]"), Role::Plain);
+        self.known.insert(address, frame.clone());
+        frame.name
+    }
+}
+
+/// Rust names without their hash; the compiler's suffixes (`.cold`, `.lto_priv.0`) stay, they tell something.
+fn readable(symbol: &str) -> String {
+    match rustc_demangle::try_demangle(symbol) {
+        Ok(name) => format!("{name:#}"),
+        Err(_) => symbol.to_owned(),
+    }
+}
+
+/// A module's short name: the path below `site-packages` for Python packages, else the file's name;
+/// the platform part of an extension module's name (`.cpython-311-x86_64-linux-gnu`) is left out.
+fn module_name(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    let package = parts
+        .iter()
+        .rposition(|part| part == "site-packages" || part == "dist-packages");
+    let start = package.map_or(parts.len().saturating_sub(1), |at| at + 1);
+    let name = parts[start..].join("/");
+    let name = name.trim_matches(['[', ']']);
+    if name.is_empty() {
+        return "anonymous".to_owned();
+    }
+    match (name.find(".cpython-"), name.strip_suffix(".so")) {
+        (Some(tag), Some(_)) => format!("{}.so", &name[..tag]),
+        _ => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn module_names_are_short_and_tell_the_package() {
+        let name = |path: &str| module_name(Path::new(path));
+        assert_eq!(
+            name(
+                "/v/lib/python3.11/site-packages/numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so"
+            ),
+            "numpy/_core/_multiarray_umath.so"
+        );
+        assert_eq!(
+            name("/v/site-packages/raptors/_avx2.abi3.so"),
+            "raptors/_avx2.abi3.so"
+        );
+        assert_eq!(name("/lib/x86_64-linux-gnu/libc.so.6"), "libc.so.6");
+        assert_eq!(name("[vdso]"), "vdso");
+        assert_eq!(name(""), "anonymous");
+    }
+
+    #[test]
+    fn rust_symbols_lose_their_hash() {
+        assert_eq!(
+            readable("_ZN15raptors_kernels3add17h0123456789abcdefE"),
+            "raptors_kernels::add"
+        );
+        assert_eq!(readable("FLOAT_add"), "FLOAT_add");
+    }
+}

@@ -1,0 +1,199 @@
+//! What is to be measured, and how: checked in full before anything is started.
+//!
+//! In: the options of the command line and the environment variables `RAPTORS_THREADS` and `RAPTORS_SIMD`.
+//! Out: a [`Plan`] that every later step reads and none changes.
+
+mod cell;
+mod memory;
+mod options;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use cell::{Backend, Cell, Dtype, Layout, Op, Shape};
+use clap::ValueEnum;
+pub use options::{BackendChoice, Options, Simd, Threads};
+
+/// A checked plan of the main job.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What is measured.
+    pub cell: Cell,
+    /// By which backends; NumPy first.
+    pub backends: Vec<Backend>,
+    /// Samples a second that are asked for.
+    pub rate_hz: u32,
+    /// Samples inside the op that a profile wants, per backend.
+    pub min_samples: u64,
+    /// Time that measuring may take, start-up aside.
+    pub max_time: Duration,
+    /// Threads asked for; None leaves it to the backend.
+    pub threads: Option<Threads>,
+    /// Instruction set asked for; None leaves it to the backend.
+    pub simd: Option<Simd>,
+    /// The interpreter that runs the worker: a path, or a name to be looked up in PATH.
+    pub python: PathBuf,
+    /// Where the result goes; None for a new directory under `results/runs`.
+    pub out: Option<PathBuf>,
+}
+
+/// Why a plan can't be carried out. Each message is one line that names the value and what is allowed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// The op reduces along an axis, or adds along one, that the shape lacks.
+    #[error("--op {op} needs a shape of two axes, such as 512x512, and --shape is {shape}")]
+    AxisMissing {
+        /// The op.
+        op: Op,
+        /// The shape.
+        shape: Shape,
+    },
+    /// The op has no kernel for the dtype.
+    #[error("--op {op} has no {dtype} kernel; it has: {}", names(.op.dtypes()))]
+    DtypeMissing {
+        /// The op.
+        op: Op,
+        /// The dtype.
+        dtype: Dtype,
+    },
+    /// The cell does not fit into memory.
+    #[error("--shape {shape} of {dtype} needs {} for its inputs and results, and {} are available", mebibytes(*.needed), mebibytes(*.available))]
+    Memory {
+        /// The shape.
+        shape: Shape,
+        /// The dtype.
+        dtype: Dtype,
+        /// Bytes that the worker would need.
+        needed: u128,
+        /// Bytes that the machine, or the container's limit, has left.
+        available: u128,
+    },
+    /// An environment variable has a value that is not allowed.
+    #[error("{name}={value:?} in the environment: {reason}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        reason: String,
+    },
+    /// The kernel does not sample that fast.
+    #[error(
+        "--rate {rate} is above the {allowed} Hz that the kernel allows (sysctl kernel.perf_event_max_sample_rate)"
+    )]
+    Rate {
+        /// The rate asked for.
+        rate: u32,
+        /// The highest allowed.
+        allowed: u32,
+    },
+}
+
+impl Plan {
+    /// Checks `options` against each other, the environment variables and the machine.
+    ///
+    /// # Errors
+    /// [`PlanError`] for the first thing that is wrong.
+    pub fn new(options: Options) -> Result<Plan, PlanError> {
+        let cell = Cell {
+            op: options.op,
+            shape: options.shape,
+            dtype: options.dtype,
+            layout: options.layout,
+        };
+        cell.check()?;
+        check_rate(options.rate)?;
+        let threads = match options.threads {
+            Some(threads) => Some(threads),
+            None => variable("RAPTORS_THREADS")?,
+        };
+        let simd = match options.simd {
+            Some(simd) => Some(simd),
+            None => variable("RAPTORS_SIMD")?,
+        };
+        let backends = options.backend.backends();
+        memory::check(&cell, backends.len())?;
+        Ok(Plan {
+            cell,
+            backends,
+            rate_hz: options.rate,
+            min_samples: options.min_samples,
+            max_time: options.max_time,
+            threads,
+            simd,
+            python: options
+                .python
+                .unwrap_or_else(|| default_python(std::env::var_os("VIRTUAL_ENV"))),
+            out: options.out,
+        })
+    }
+}
+
+/// The name of a value as the command line spells it.
+fn name<T: ValueEnum>(value: &T) -> String {
+    value
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+fn names<T: ValueEnum>(values: &[T]) -> String {
+    values.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+fn mebibytes(bytes: u128) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// Reads an environment variable; unset and empty are the same.
+fn variable<T: FromStr<Err = String>>(name: &'static str) -> Result<Option<T>, PlanError> {
+    let value = std::env::var_os(name)
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    value
+        .parse()
+        .map(Some)
+        .map_err(|reason| PlanError::Variable {
+            name,
+            value,
+            reason,
+        })
+}
+
+fn default_python(virtual_env: Option<OsString>) -> PathBuf {
+    match virtual_env {
+        Some(directory) if !directory.is_empty() => PathBuf::from(directory).join("bin/python"),
+        _ => PathBuf::from("python3"),
+    }
+}
+
+fn check_rate(rate: u32) -> Result<(), PlanError> {
+    // Without the file there is no perf_event_open either: the sampler will say so.
+    let limit = std::fs::read_to_string("/proc/sys/kernel/perf_event_max_sample_rate");
+    match limit.ok().and_then(|text| text.trim().parse().ok()) {
+        Some(allowed) if rate > allowed => Err(PlanError::Rate { rate, allowed }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_active_virtual_environment_comes_before_python3() {
+        assert_eq!(
+            default_python(Some("/v".into())),
+            PathBuf::from("/v/bin/python")
+        );
+        assert_eq!(default_python(Some("".into())), PathBuf::from("python3"));
+        assert_eq!(default_python(None), PathBuf::from("python3"));
+    }
+}

@@ -1,0 +1,185 @@
+//! Whether a cell fits into memory: what the worker needs against what the machine and the cgroup have left.
+
+use std::path::Path;
+
+use super::{Cell, Layout, PlanError};
+
+/// Refuses a cell that needs more than is available.
+pub(super) fn check(cell: &Cell, backends: usize) -> Result<(), PlanError> {
+    let needed = needed(cell, backends);
+    match available() {
+        Some(available) if needed > available => Err(PlanError::Memory {
+            shape: cell.shape.clone(),
+            dtype: cell.dtype,
+            needed,
+            available,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that the worker holds at its peak: inputs, the result of each backend, and what the check of the results takes.
+fn needed(cell: &Cell, backends: usize) -> u128 {
+    let size = u128::from(cell.dtype.size());
+    let arrays = 1 + u128::from(cell.op.reads_two());
+    // Column order is made from a row-ordered copy.
+    let copies = u128::from(cell.layout == Layout::Fortran);
+    let inputs = cell
+        .shape
+        .elements()
+        .saturating_mul(size)
+        .saturating_mul(arrays + copies);
+    let row = cell.shape.row_len() * size;
+    // Integer sums and means have 8 bytes an element; the check holds three float64 arrays.
+    let result = cell.op.result_elements(&cell.shape);
+    let results = result.saturating_mul(8 * backends as u128);
+    let check = if backends > 1 {
+        result.saturating_mul(3 * 8)
+    } else {
+        0
+    };
+    inputs
+        .saturating_add(row)
+        .saturating_add(results)
+        .saturating_add(check)
+}
+
+/// Bytes that can still be had: the kernel's estimate, or what the cgroup's limit leaves where that is less.
+fn available() -> Option<u128> {
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| mem_available(&text));
+    machine.into_iter().chain(cgroup_available()).min()
+}
+
+fn mem_available(meminfo: &str) -> Option<u128> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u128 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// The least that any limit on the way from our cgroup to the root leaves; None without a limit.
+fn cgroup_available() -> Option<u128> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let unified = Path::new("/sys/fs/cgroup");
+    let v1 = Path::new("/sys/fs/cgroup/memory");
+    own.lines()
+        .filter_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            match (fields.next()?, fields.next()?) {
+                ("", path) => Some(least(unified, path, "memory.max", "memory.current")),
+                (controllers, path) if controllers.split(',').any(|name| name == "memory") => Some(
+                    least(v1, path, "memory.limit_in_bytes", "memory.usage_in_bytes"),
+                ),
+                _ => None,
+            }
+        })
+        .flatten()
+        .min()
+}
+
+fn least(root: &Path, path: &str, limit: &str, usage: &str) -> Option<u128> {
+    let own = root.join(path.trim_start_matches('/'));
+    let within = own
+        .ancestors()
+        .take_while(|directory| directory.starts_with(root));
+    within
+        .filter_map(|directory| left(directory, limit, usage))
+        .min()
+}
+
+/// What the limit of one cgroup leaves, counting the page cache that can be dropped as free.
+fn left(directory: &Path, limit: &str, usage: &str) -> Option<u128> {
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
+    let limit: u128 = read(limit)?.trim().parse().ok()?;
+    let usage: u128 = read(usage)?.trim().parse().ok()?;
+    let cache = read("memory.stat")
+        .and_then(|text| inactive_file(&text))
+        .unwrap_or(0);
+    Some(limit.saturating_sub(usage.saturating_sub(cache)))
+}
+
+fn inactive_file(stat: &str) -> Option<u128> {
+    stat.lines()
+        .find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Dtype, Op};
+
+    fn cell(op: Op, shape: &str, layout: Layout) -> Cell {
+        Cell {
+            op,
+            shape: shape.parse().unwrap(),
+            dtype: Dtype::Float32,
+            layout,
+        }
+    }
+
+    #[test]
+    fn inputs_results_and_the_check_are_counted() {
+        let n = 1000 * 1000;
+        assert_eq!(
+            needed(&cell(Op::Sum, "1000x1000", Layout::Contiguous), 1),
+            4 * n + 4000 + 8
+        );
+        assert_eq!(
+            needed(&cell(Op::Add, "1000x1000", Layout::Contiguous), 2),
+            8 * n + 4000 + 16 * n + 24 * n
+        );
+        assert_eq!(
+            needed(&cell(Op::Sum, "1000x1000", Layout::Fortran), 1),
+            8 * n + 4000 + 8
+        );
+    }
+
+    #[test]
+    fn a_shape_beyond_all_memory_is_refused() {
+        let huge = cell(
+            Op::Scale,
+            "18446744073709551615x18446744073709551615",
+            Layout::Contiguous,
+        );
+        let error = check(&huge, 2).unwrap_err().to_string();
+        assert!(error.contains("18446744073709551615x"), "{error}");
+    }
+
+    #[test]
+    fn meminfo_is_in_kibibytes() {
+        assert_eq!(
+            mem_available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"),
+            Some(2 << 20)
+        );
+        assert_eq!(mem_available("MemTotal: 9 kB\n"), None);
+    }
+
+    #[test]
+    fn the_tightest_limit_on_the_way_to_the_root_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().join("pod/container");
+        let outer = root.path().join("pod");
+        std::fs::create_dir_all(&inner).unwrap();
+        let write = |directory: &Path, name: &str, text: &str| {
+            std::fs::write(directory.join(name), text).unwrap()
+        };
+        write(&inner, "memory.max", "max\n");
+        write(&inner, "memory.current", "10\n");
+        write(&outer, "memory.max", "1000\n");
+        write(&outer, "memory.current", "400\n");
+        let least = || {
+            least(
+                root.path(),
+                "/pod/container",
+                "memory.max",
+                "memory.current",
+            )
+        };
+        assert_eq!(least(), Some(600));
+        write(&outer, "memory.stat", "anon 300\ninactive_file 100\n");
+        assert_eq!(least(), Some(700));
+    }
+}

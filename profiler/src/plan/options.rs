@@ -1,0 +1,175 @@
+//! The options of the main job, as the command line gives them.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{Backend, Dtype, Layout, Op, Shape, name, names};
+
+/// Options of the main job. Each is valid by itself; whether they fit together is for [`super::Plan::new`] to say.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "What is measured")]
+pub struct Options {
+    /// The op
+    #[arg(long, value_enum)]
+    pub op: Op,
+    /// Shape of the array: R or RxC, such as 512x512
+    #[arg(long, allow_hyphen_values = true)]
+    pub shape: Shape,
+    /// Type of its elements
+    #[arg(long, value_enum)]
+    pub dtype: Dtype,
+    /// How they lie in memory
+    #[arg(long, value_enum, default_value = "contiguous")]
+    pub layout: Layout,
+    /// Who computes
+    #[arg(long, value_enum, default_value = "both")]
+    pub backend: BackendChoice,
+    /// Threads of raptors [default: $RAPTORS_THREADS, else all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<Threads>,
+    /// Instruction set of raptors [default: $RAPTORS_SIMD, else auto]
+    #[arg(long, value_enum)]
+    pub simd: Option<Simd>,
+    /// The Python interpreter [default: that of $VIRTUAL_ENV, else python3]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Samples a second
+    #[arg(long, value_name = "HZ", default_value = "997", help_heading = HOW)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
+    /// Samples inside the op that a profile needs, for each backend
+    #[arg(long, value_name = "N", default_value = "1000", help_heading = HOW)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub min_samples: u64,
+    /// Seconds that measuring may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", help_heading = HOW, value_parser = seconds)]
+    pub max_time: Duration,
+    /// Directory of the result; new or empty [default: results/runs/<UTC time>-<op>-<shape>-<dtype>]
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+}
+
+const HOW: &str = "How";
+
+/// What `--backend` may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    /// NumPy alone
+    Numpy,
+    /// The module `raptors` alone
+    Raptors,
+    /// Both, interleaved and compared
+    Both,
+}
+
+impl BackendChoice {
+    pub(super) fn backends(self) -> Vec<Backend> {
+        match self {
+            BackendChoice::Numpy => vec![Backend::Numpy],
+            BackendChoice::Raptors => vec![Backend::Raptors],
+            BackendChoice::Both => vec![Backend::Numpy, Backend::Raptors],
+        }
+    }
+}
+
+/// A number of threads: 1 to 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threads(u32);
+
+impl Threads {
+    const MOST: u32 = 1024;
+}
+
+impl FromStr for Threads {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(threads) if (1..=Threads::MOST).contains(&threads) => Ok(Threads(threads)),
+            _ => Err(format!(
+                "allowed are whole numbers from 1 to {}",
+                Threads::MOST
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An instruction set for the kernels of `raptors`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Simd {
+    /// The best that the CPU has
+    Auto,
+    /// No vector kernel at all
+    Off,
+    /// 128 bits
+    Sse2,
+    /// 256 bits
+    Avx2,
+    /// 512 bits
+    Avx512,
+}
+
+impl FromStr for Simd {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Simd as ValueEnum>::from_str(text, false)
+            .map_err(|_| format!("allowed are: {}", names(Simd::value_variants())))
+    }
+}
+
+impl std::fmt::Display for Simd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&name(self))
+    }
+}
+
+/// A day bounds what a typing error costs.
+const LONGEST: f64 = 86_400.0;
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("allowed are seconds above 0, up to {LONGEST}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_whole_numbers_from_one() {
+        assert_eq!("2".parse(), Ok(Threads(2)));
+        for text in ["0", "-1", "two", "1.5", "1025", "", " 1"] {
+            assert!(text.parse::<Threads>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn simd_names_are_exact() {
+        assert_eq!("avx512".parse(), Ok(Simd::Avx512));
+        assert_eq!(Simd::Off.to_string(), "off");
+        assert_eq!(
+            "AVX2".parse::<Simd>(),
+            Err("allowed are: auto, off, sse2, avx2, avx512".to_owned())
+        );
+    }
+
+    #[test]
+    fn times_are_positive_and_finite() {
+        assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2500)));
+        for text in ["0", "-1", "nan", "inf", "1e9", "soon", ""] {
+            assert!(seconds(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The profile of one backend: a tree of stacks with sample counts. Everything that is written comes from it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of code a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// A Python function.
+    Python,
+    /// A function of a library or program.
+    Native,
+    /// A function of the kernel.
+    Kernel,
+    /// The step from a Python call to a worker thread.
+    Worker,
+    /// A note of the profiler's own, such as `[python?]`.
+    Marker,
+}
+
+/// One frame of a merged stack.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// What kind of code it is.
+    pub kind: FrameKind,
+    /// As shown: `name (file.py:LINE)`, `symbol [module]`, `[worker NAME]`.
+    pub name: Arc<str>,
+}
+
+impl Frame {
+    /// A frame of `kind` shown as `name`.
+    pub fn new(kind: FrameKind, name: impl Into<Arc<str>>) -> Frame {
+        Frame {
+            kind,
+            name: name.into(),
+        }
+    }
+}
+
+/// How the samples of a profile were taken and how well they could be put together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// The sampled event: `cycles`, or `cpu-clock` where there is no PMU.
+    pub event: String,
+    /// Samples asked for, per second of a thread's time.
+    pub rate_hz: u32,
+    /// Samples within the windows.
+    pub samples: u64,
+    /// Samples inside the op.
+    pub in_op: u64,
+    /// Samples that the kernel could not hand over.
+    pub lost: u64,
+    /// Samples whose native and Python stack agreed, or whose worker thread was joined to its caller.
+    pub merged: u64,
+    /// `merged / samples`, 0 without samples.
+    pub merged_ratio: f64,
+    /// Share of samples whose native stack was walked to its root.
+    pub unwound_ratio: f64,
+    /// Samples of worker threads joined to a Python call.
+    pub joined_workers: u64,
+    /// Whether kernel frames could be sampled.
+    pub kernel_frames: bool,
+    /// Share of snapshots of the Python stacks that could not be read.
+    pub python_failed_ratio: f64,
+}
+
+/// A frame's share of all samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopFrame {
+    /// The frame as shown.
+    pub frame: String,
+    /// Share of samples with this frame at the leaf, 0 to 1.
+    #[serde(rename = "self")]
+    pub self_share: f64,
+    /// Share of samples with this frame anywhere, 0 to 1.
+    pub total: f64,
+}
+
+#[derive(Debug)]
+struct Node {
+    frame: usize,
+    samples: u64,
+    children: Vec<usize>,
+}
+
+/// Stacks as a tree: a node for each distinct path of frames from a root.
+#[derive(Debug, Default)]
+pub struct StackTree {
+    frames: Vec<Frame>,
+    known: HashMap<Frame, usize>,
+    nodes: Vec<Node>,
+    roots: Vec<usize>,
+}
+
+impl StackTree {
+    /// Counts `samples` samples of a stack (root to leaf). An empty stack is not counted.
+    pub fn add(&mut self, stack: &[Frame], samples: u64) {
+        let mut parent = None;
+        for frame in stack {
+            let frame = self.intern(frame);
+            parent = Some(self.child(parent, frame));
+        }
+        if let Some(leaf) = parent {
+            self.nodes[leaf].samples += samples;
+        }
+    }
+
+    fn intern(&mut self, frame: &Frame) -> usize {
+        if let Some(&index) = self.known.get(frame) {
+            return index;
+        }
+        self.frames.push(frame.clone());
+        self.known.insert(frame.clone(), self.frames.len() - 1);
+        self.frames.len() - 1
+    }
+
+    fn child(&mut self, parent: Option<usize>, frame: usize) -> usize {
+        let siblings = parent.map_or(&self.roots, |parent| &self.nodes[parent].children);
+        if let Some(&found) = siblings
+            .iter()
+            .find(|&&node| self.nodes[node].frame == frame)
+        {
+            return found;
+        }
+        let new = self.nodes.len();
+        self.nodes.push(Node {
+            frame,
+            samples: 0,
+            children: Vec::new(),
+        });
+        match parent {
+            Some(parent) => self.nodes[parent].children.push(new),
+            None => self.roots.push(new),
+        }
+        new
+    }
+
+    /// All frames that occur, each once.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// Calls `visit` with each stack that has samples (root to leaf) and their number.
+    pub fn for_each<'a>(&'a self, mut visit: impl FnMut(&[&'a Frame], u64)) {
+        let mut path: Vec<&Frame> = Vec::new();
+        let mut to_do: Vec<(usize, usize)> =
+            self.roots.iter().rev().map(|&root| (root, 0)).collect();
+        while let Some((node, depth)) = to_do.pop() {
+            let node = &self.nodes[node];
+            path.truncate(depth);
+            path.push(&self.frames[node.frame]);
+            if node.samples > 0 {
+                visit(&path, node.samples);
+            }
+            to_do.extend(node.children.iter().rev().map(|&child| (child, depth + 1)));
+        }
+    }
+}
+
+/// The merged samples of one backend.
+#[derive(Debug)]
+pub struct Profile {
+    /// The stacks.
+    pub stacks: StackTree,
+    /// How they were taken.
+    pub sampling: Sampling,
+}
+
+impl Profile {
+    /// The `n` frames with the most samples at the leaf.
+    pub fn top(&self, n: usize) -> Vec<TopFrame> {
+        let mut counts: HashMap<&Frame, (u64, u64)> = HashMap::new();
+        let mut all = 0;
+        self.stacks.for_each(|stack, samples| {
+            all += samples;
+            for (index, frame) in stack.iter().enumerate() {
+                if !stack[..index].contains(frame) {
+                    counts.entry(frame).or_default().1 += samples;
+                }
+            }
+            if let Some(leaf) = stack.last() {
+                counts.entry(leaf).or_default().0 += samples;
+            }
+        });
+        let mut frames: Vec<_> = counts.into_iter().collect();
+        frames.sort_by(|(a, a_counts), (b, b_counts)| {
+            b_counts.cmp(a_counts).then_with(|| a.name.cmp(&b.name))
+        });
+        let share = |count: u64| count as f64 / all as f64;
+        frames
+            .into_iter()
+            .filter(|(_, (own, _))| *own > 0)
+            .take(n)
+            .map(|(frame, (own, total))| TopFrame {
+                frame: frame.name.to_string(),
+                self_share: share(own),
+                total: share(total),
+            })
+            .collect()
+    }
+
+    /// The stacks in folded form, one `frame;frame;frame COUNT` a line, ordered by stack.
+    pub fn folded(&self) -> String {
+        let mut lines = Vec::new();
+        self.stacks.for_each(|stack, samples| {
+            let names: Vec<String> = stack.iter().map(|frame| folded_name(&frame.name)).collect();
+            lines.push(format!("{} {samples}\n", names.join(";")));
+        });
+        lines.sort_unstable();
+        lines.concat()
+    }
+}
+
+/// A frame's name without what separates frames and lines in the folded form.
+pub fn folded_name(name: &str) -> String {
+    name.replace(';', ":").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(names: &[&str]) -> Vec<Frame> {
+        names
+            .iter()
+            .map(|name| Frame::new(FrameKind::Native, *name))
+            .collect()
+    }
+
+    fn profile(stacks: &[(&[&str], u64)]) -> Profile {
+        let mut tree = StackTree::default();
+        for (names, samples) in stacks {
+            tree.add(&stack(names), *samples);
+        }
+        let sampling = Sampling {
+            event: "cpu-clock".to_owned(),
+            rate_hz: 997,
+            samples: 0,
+            in_op: 0,
+            lost: 0,
+            merged: 0,
+            merged_ratio: 0.0,
+            unwound_ratio: 0.0,
+            joined_workers: 0,
+            kernel_frames: true,
+            python_failed_ratio: 0.0,
+        };
+        Profile {
+            stacks: tree,
+            sampling,
+        }
+    }
+
+    #[test]
+    fn equal_stacks_are_one() {
+        let profile = profile(&[
+            (&["a", "b"], 1),
+            (&["a", "c"], 2),
+            (&["a", "b"], 3),
+            (&["a"], 1),
+        ]);
+        assert_eq!(profile.folded(), "a 1\na;b 4\na;c 2\n");
+    }
+
+    #[test]
+    fn separators_in_names_are_replaced() {
+        assert_eq!(profile(&[(&["f;g\nh"], 1)]).folded(), "f:g h 1\n");
+    }
+
+    #[test]
+    fn top_counts_a_recursive_frame_once_a_stack() {
+        let top = profile(&[(&["main", "f", "f", "g"], 3), (&["main", "f"], 1)]).top(5);
+        let shares: Vec<_> = top
+            .iter()
+            .map(|top| (top.frame.as_str(), top.self_share, top.total))
+            .collect();
+        assert_eq!(shares, [("g", 0.75, 0.75), ("f", 0.25, 1.0)]);
+    }
+
+    #[test]
+    fn no_samples_no_top() {
+        assert_eq!(profile(&[]).top(5), []);
+        assert_eq!(profile(&[]).folded(), "");
+    }
+}

@@ -1,0 +1,11 @@
+//! Samples of a running process, taken by the kernel and read from its ring buffers; the target is never stopped.
+//!
+//! [`events`] opens one sampling event a CPU on the process and all threads that it starts later, [`ring`] is
+//! the memory shared with the kernel (the only unsafe code of the sampler), [`record`] turns its bytes into
+//! values, and [`session`] is the thread that drains the rings, walks the stacks and looks at the Python
+//! stacks meanwhile.
+
+pub mod events;
+mod record;
+mod ring;
+pub mod session;

@@ -1,0 +1,95 @@
+//! The bytes of perf records as values. Format: perf_event_open(2), section "Overflow records".
+
+use std::path::PathBuf;
+
+use linux_perf_event_reader::{
+    EventRecord, RawData, RawEventRecord, RecordParseInfo, RecordType, SampleRecord,
+};
+
+use crate::native::maps::Mapping;
+use crate::native::unwind::Registers;
+
+/// Register numbers of `sample_regs_user` on x86-64 (`arch/x86/include/uapi/asm/perf_regs.h`).
+pub const REG_BP: u64 = 6;
+/// See [`REG_BP`].
+pub const REG_SP: u64 = 7;
+/// See [`REG_BP`].
+pub const REG_IP: u64 = 8;
+
+/// Callchain entries from here on are markers of context, not addresses (`PERF_CONTEXT_MAX`).
+const CONTEXT_MARKERS: u64 = -4095_i64 as u64;
+
+/// What a sample holds. Stacks are from leaf to root.
+pub struct RawSample {
+    pub time_ns: u64,
+    pub tid: u32,
+    pub kernel: Vec<u64>,
+    /// Registers and stack bytes of user space; nothing for kernel threads.
+    pub user: Option<(Registers, Vec<u8>)>,
+}
+
+/// A record that the recording has a use for.
+pub enum Record {
+    Sample(RawSample),
+    Map { pid: u32, mapping: Mapping },
+    Lost(u64),
+    ThreadName { tid: u32, name: String },
+}
+
+/// Reads one record; `None` where it is of another kind or can't be read.
+pub fn parse(kind: u32, misc: u16, body: RawData<'_>, info: RecordParseInfo) -> Option<Record> {
+    let record = RawEventRecord::new(RecordType(kind), misc, body, info)
+        .parse()
+        .ok()?;
+    match record {
+        EventRecord::Sample(sample) => raw_sample(&sample).map(Record::Sample),
+        EventRecord::Mmap2(map) if map.protection & libc::PROT_EXEC as u32 != 0 => {
+            Some(Record::Map {
+                pid: u32::try_from(map.pid).ok()?,
+                mapping: Mapping {
+                    start: map.address,
+                    end: map.address.checked_add(map.length)?,
+                    offset: map.page_offset,
+                    path: PathBuf::from(String::from_utf8_lossy(&map.path.as_slice()).into_owned())
+                        .into(),
+                },
+            })
+        }
+        EventRecord::Lost(lost) => Some(Record::Lost(lost.count)),
+        EventRecord::Comm(comm) => Some(Record::ThreadName {
+            tid: u32::try_from(comm.tid).ok()?,
+            name: String::from_utf8_lossy(&comm.name.as_slice()).into_owned(),
+        }),
+        _ => None,
+    }
+}
+
+fn raw_sample(sample: &SampleRecord<'_>) -> Option<RawSample> {
+    let kernel = sample.callchain.map_or_else(Vec::new, |chain| {
+        (0..chain.len())
+            .filter_map(|at| chain.get(at))
+            .filter(|&address| address < CONTEXT_MARKERS)
+            .collect()
+    });
+    let user =
+        sample
+            .user_regs
+            .as_ref()
+            .zip(sample.user_stack)
+            .and_then(|(regs, (stack, used))| {
+                let registers = Registers {
+                    ip: regs.get(REG_IP)?,
+                    sp: regs.get(REG_SP)?,
+                    bp: regs.get(REG_BP)?,
+                };
+                let mut bytes = stack.as_slice().into_owned();
+                bytes.truncate(usize::try_from(used).ok()?);
+                Some((registers, bytes))
+            });
+    Some(RawSample {
+        time_ns: sample.timestamp?,
+        tid: u32::try_from(sample.tid?).ok()?,
+        kernel,
+        user,
+    })
+}

@@ -1,0 +1,245 @@
+//! The result for people: a short table of a [`Summary`].
+
+use std::path::Path;
+
+use crate::compare::{Comparison, Verdict};
+use crate::counters::Status;
+use crate::plan::Backend;
+use crate::summary::{BackendSummary, SamplingStatus, Summary};
+use crate::worker::Choice;
+
+const TOP: usize = 5;
+
+/// The table of a run that was written to `directory`.
+pub fn table(summary: &Summary, directory: &Path) -> String {
+    let mut lines = vec![summary.cell.to_string(), String::new()];
+    lines.push(format!(
+        "{:<9}{:>11}  {:<24}{:>12}  {:>11}",
+        "", "time/call", "95 % interval", "faults/call", "kernel time"
+    ));
+    lines.extend(
+        summary
+            .backends
+            .iter()
+            .map(|(name, backend)| backend_line(name, backend)),
+    );
+    lines.push(String::new());
+    if let Some(comparison) = &summary.comparison {
+        lines.extend(verdict(comparison));
+    }
+    let (threads, simd) = (&summary.environment.threads, &summary.environment.simd);
+    if summary.backends.contains_key(Backend::Raptors.name()) {
+        lines.push(format!(
+            "threads {}, SIMD {}",
+            choice(threads, "all cores"),
+            choice(simd, "auto")
+        ));
+    }
+    for (name, backend) in &summary.backends {
+        lines.push(String::new());
+        lines.extend(profile(name, backend));
+    }
+    lines.push(String::new());
+    lines.push(format!("result: {}", directory.display()));
+    lines.join("\n") + "\n"
+}
+
+fn backend_line(name: &str, backend: &BackendSummary) -> String {
+    let (median, interval) = match &backend.timing {
+        Some(timing) => (
+            time(timing.median_ns),
+            timing.ci95_ns.map_or(String::new(), |[lo, hi]| {
+                format!("{} to {}", time(lo), time(hi))
+            }),
+        ),
+        None => ("not timed".to_owned(), String::new()),
+    };
+    let faults = count(backend, &["page-faults", "minor-faults"])
+        .map_or("-".to_owned(), |count| number(count.per_call));
+    let kernel = match (
+        count(backend, &["user-time"]),
+        count(backend, &["kernel-time"]),
+    ) {
+        (Some(user), Some(kernel)) if user.value + kernel.value > 0.0 => {
+            percent(kernel.value / (user.value + kernel.value))
+        }
+        _ => "-".to_owned(),
+    };
+    format!("{name:<9}{median:>11}  {interval:<24}{faults:>12}  {kernel:>11}")
+}
+
+struct Count {
+    value: f64,
+    per_call: f64,
+}
+
+/// The first of `events` that was counted.
+fn count(backend: &BackendSummary, events: &[&str]) -> Option<Count> {
+    events.iter().find_map(|event| {
+        let reading = backend
+            .counters
+            .iter()
+            .find(|reading| reading.event == *event)?;
+        match reading.status {
+            Status::Counted | Status::Multiplexed => Some(Count {
+                value: reading.value? as f64,
+                per_call: reading.per_call?,
+            }),
+            Status::Unsupported | Status::Denied => None,
+        }
+    })
+}
+
+fn verdict(comparison: &Comparison) -> Vec<String> {
+    let Comparison { ratio, pairs, .. } = comparison;
+    let interval = comparison
+        .ci95
+        .map_or("no interval".to_owned(), |[lo, hi]| {
+            format!("95 % interval {lo:.3} to {hi:.3}")
+        });
+    let floor = comparison.noise_floor.map_or("unknown".to_owned(), percent);
+    let sentence = match comparison.verdict {
+        Verdict::Faster => format!("Raptors is faster: NumPy takes {ratio:.2} times as long."),
+        Verdict::Slower => format!(
+            "Raptors is slower: it takes {:.2} times as long as NumPy.",
+            1.0 / ratio
+        ),
+        Verdict::Same => format!(
+            "Both take the same time, within {}.",
+            percent(comparison.margin)
+        ),
+        Verdict::Inconclusive => "Inconclusive: the interval is too wide to tell.".to_owned(),
+    };
+    vec![
+        format!("ratio {ratio:.3}, {interval}, {pairs} pairs, noise floor {floor}"),
+        sentence,
+    ]
+}
+
+fn choice<T: std::fmt::Display>(choice: &Choice<T>, default: &str) -> String {
+    let requested = choice.requested.as_deref().unwrap_or(default);
+    match &choice.used {
+        Some(used) => format!("{used} (requested: {requested})"),
+        None => format!("unknown (requested: {requested})"),
+    }
+}
+
+fn profile(name: &str, backend: &BackendSummary) -> Vec<String> {
+    let Some(sampling) = &backend.sampling else {
+        return vec![format!("{name}: no profile was taken")];
+    };
+    let mut lines = match (&sampling.recorded, &sampling.reason) {
+        (Some(recorded), _) => vec![format!(
+            "{name}: {} samples in the op ({}, {} Hz), {} merged, {} lost",
+            recorded.in_op,
+            recorded.event,
+            recorded.rate_hz,
+            percent(recorded.merged_ratio),
+            recorded.lost
+        )],
+        (None, reason) => {
+            let status = match sampling.status {
+                SamplingStatus::Denied => "denied",
+                SamplingStatus::Failed | SamplingStatus::Recorded => "failed",
+            };
+            vec![format!(
+                "{name}: sampling {status}: {}",
+                reason.as_deref().unwrap_or("no reason is known")
+            )]
+        }
+    };
+    lines.extend(
+        backend
+            .top
+            .iter()
+            .take(TOP)
+            .map(|frame| format!("  {:>6}  {}", percent(frame.self_share), frame.frame)),
+    );
+    lines
+}
+
+/// Nanoseconds in the unit that a person reads, with three digits that count.
+fn time(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns < 1e3 => (ns, "ns"),
+        ns if ns < 1e6 => (ns / 1e3, "us"),
+        ns if ns < 1e9 => (ns / 1e6, "ms"),
+        ns => (ns / 1e9, "s"),
+    };
+    format!("{} {unit}", number(value))
+}
+
+fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        value if value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$}")
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_and_a_unit() {
+        assert_eq!(time(0.5), "0.50 ns");
+        assert_eq!(time(52_340.0), "52.3 us");
+        assert_eq!(time(123_456_789.0), "123 ms");
+        assert_eq!(time(2.5e9), "2.50 s");
+    }
+
+    #[test]
+    fn verdicts_are_sentences() {
+        let comparison = Comparison {
+            ratio: 0.5,
+            ci95: Some([0.49, 0.51]),
+            blocked_ratio: 0.5,
+            noise_floor: Some(0.012),
+            margin: 0.012,
+            pairs: 100,
+            verdict: Verdict::Slower,
+        };
+        assert_eq!(
+            verdict(&comparison),
+            [
+                "ratio 0.500, 95 % interval 0.490 to 0.510, 100 pairs, noise floor 1.2 %",
+                "Raptors is slower: it takes 2.00 times as long as NumPy."
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_asked_for_and_what_was_used_are_both_told() {
+        let simd = Choice {
+            requested: Some("avx512".to_owned()),
+            used: Some("avx2".to_owned()),
+        };
+        assert_eq!(choice(&simd, "auto"), "avx2 (requested: avx512)");
+        assert_eq!(
+            choice(
+                &Choice {
+                    requested: None,
+                    used: Some(2)
+                },
+                "all cores"
+            ),
+            "2 (requested: all cores)"
+        );
+        assert_eq!(
+            choice::<u32>(
+                &Choice {
+                    requested: None,
+                    used: None
+                },
+                "all cores"
+            ),
+            "unknown (requested: all cores)"
+        );
+    }
+}

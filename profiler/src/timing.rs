@@ -1,0 +1,208 @@
+//! How long a call takes: windows of many calls, interleaved between the backends.
+//!
+//! In: a worker that is set up, and the time to spend. Out: nanoseconds per call of every window, in the order in which they ran.
+//! Nothing else watches the worker meanwhile.
+
+use std::time::{Duration, Instant};
+
+use crate::compare::{self, Side, Timed};
+use crate::plan::Backend;
+use crate::progress::Progress;
+use crate::worker::{Worker, WorkerError};
+
+/// Length of a timing window: enough to dwarf the clock, short enough for many pairs.
+const WINDOW: Duration = Duration::from_millis(3);
+/// Calibration trusts a window from this length on.
+const TRUSTED: Duration = Duration::from_millis(1);
+/// Fewer pairs are never taken as enough, unless the time is up.
+const ENOUGH_PAIRS: usize = 40;
+/// The interval is narrow enough at 1 % of the ratio from end to end.
+const ENOUGH_PRECISION: f64 = 0.01;
+
+/// The time per call of one backend, found by calibration.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Whose.
+    pub backend: Backend,
+    /// Nanoseconds per call.
+    pub ns_per_call: f64,
+}
+
+impl Pace {
+    /// Calls that take about `length`; at least one.
+    pub fn calls_in(&self, length: Duration) -> u64 {
+        (length.as_nanos() as f64 / self.ns_per_call)
+            .ceil()
+            .max(1.0) as u64
+    }
+}
+
+/// All windows of a run, in their order.
+#[derive(Debug, Default)]
+pub struct Timings(Vec<TimedWindow>);
+
+#[derive(Debug)]
+struct TimedWindow {
+    backend: Backend,
+    calls: u64,
+    ns: u64,
+}
+
+impl TimedWindow {
+    fn ns_per_call(&self) -> f64 {
+        // The clock has steps of 1 ns: a window can't be shorter.
+        self.ns.max(1) as f64 / self.calls as f64
+    }
+}
+
+impl Timings {
+    /// Nanoseconds per call of `backend`'s windows.
+    pub fn samples(&self, backend: Backend) -> Vec<f64> {
+        self.of(backend).map(TimedWindow::ns_per_call).collect()
+    }
+
+    /// Calls of `backend` in all its windows.
+    pub fn calls(&self, backend: Backend) -> u64 {
+        self.of(backend).map(|window| window.calls).sum()
+    }
+
+    /// What [`compare::compare`] judges: NumPy as baseline, Raptors as candidate.
+    pub fn interleaved(&self) -> Vec<Timed> {
+        let side = |backend| match backend {
+            Backend::Numpy => Side::Baseline,
+            Backend::Raptors => Side::Candidate,
+        };
+        self.0
+            .iter()
+            .map(|window| Timed {
+                side: side(window.backend),
+                ns: window.ns_per_call(),
+            })
+            .collect()
+    }
+
+    fn of(&self, backend: Backend) -> impl Iterator<Item = &TimedWindow> {
+        self.0
+            .iter()
+            .filter(move |window| window.backend == backend)
+    }
+
+    fn add(&mut self, backend: Backend, calls: u64, ns: u64) {
+        self.0.push(TimedWindow { backend, calls, ns });
+    }
+}
+
+/// Runs `backend` for about `length`, and finds its pace on the way: thread pools start, caches fill, clocks rise.
+///
+/// # Errors
+/// [`WorkerError`] when the worker dies or the user interrupts.
+pub fn warm_up(
+    worker: &mut Worker,
+    backend: Backend,
+    length: Duration,
+) -> Result<Pace, WorkerError> {
+    let deadline = Instant::now() + length;
+    let mut calls = 1;
+    loop {
+        let ns = worker.run(backend, calls)?.window.length_ns().max(1);
+        let pace = Pace {
+            backend,
+            ns_per_call: ns as f64 / calls as f64,
+        };
+        if u128::from(ns) < TRUSTED.as_nanos() {
+            calls *= 2;
+        } else if Instant::now() >= deadline {
+            return Ok(pace);
+        } else {
+            calls = pace.calls_in(WINDOW);
+        }
+    }
+}
+
+/// Times the backends of `paces` in turn until the comparison is precise enough or `length` is spent. One round is always
+/// completed. What was measured before an error stays in `timings`.
+///
+/// # Errors
+/// [`WorkerError`] when the worker dies or the user interrupts.
+pub fn measure(
+    worker: &mut Worker,
+    paces: &[Pace],
+    length: Duration,
+    timings: &mut Timings,
+    progress: &Progress,
+) -> Result<(), WorkerError> {
+    let start = Instant::now();
+    let mut order: Vec<Pace> = paces.to_vec();
+    for round in 1.. {
+        for pace in &order {
+            let calls = pace.calls_in(WINDOW);
+            let done = worker.run(pace.backend, calls)?;
+            timings.add(pace.backend, calls, done.window.length_ns());
+        }
+        order.reverse();
+        let spent = start.elapsed();
+        progress.fraction(spent.as_secs_f64() / length.as_secs_f64());
+        if spent >= length || (round % 10 == 0 && precise(timings, paces)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn precise(timings: &Timings, paces: &[Pace]) -> bool {
+    let (interval, middle, rounds) = match paces {
+        [only] => {
+            let samples = timings.samples(only.backend);
+            (
+                compare::median_interval(&samples),
+                compare::median(&samples),
+                samples.len(),
+            )
+        }
+        _ => match compare::compare(&timings.interleaved()) {
+            Some(comparison) => (comparison.ci95, Some(comparison.ratio), comparison.pairs),
+            None => (None, None, 0),
+        },
+    };
+    match (interval, middle) {
+        (Some([lo, hi]), Some(middle)) => {
+            rounds >= ENOUGH_PAIRS && hi - lo <= ENOUGH_PRECISION * middle
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(ns_per_call: f64) -> Pace {
+        Pace {
+            backend: Backend::Numpy,
+            ns_per_call,
+        }
+    }
+
+    #[test]
+    fn a_window_holds_at_least_one_call() {
+        assert_eq!(pace(1e12).calls_in(WINDOW), 1);
+        assert_eq!(pace(100.0).calls_in(WINDOW), 30_000);
+    }
+
+    #[test]
+    fn precision_is_judged_on_the_interval() {
+        let mut timings = Timings::default();
+        let paces = [pace(1.0)];
+        for _ in 0..ENOUGH_PAIRS - 1 {
+            timings.add(Backend::Numpy, 10, 1000);
+        }
+        assert!(!precise(&timings, &paces), "too few");
+        timings.add(Backend::Numpy, 10, 1000);
+        assert!(precise(&timings, &paces));
+        for _ in 0..ENOUGH_PAIRS {
+            timings.add(Backend::Numpy, 10, 1500);
+        }
+        assert!(!precise(&timings, &paces), "too wide");
+        assert_eq!(timings.calls(Backend::Numpy), 800);
+    }
+}

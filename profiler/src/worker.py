@@ -1,0 +1,251 @@
+"""The workload of raptors-prof: one op on one cell, by NumPy and by raptors.
+
+raptors-prof runs this file with the user's interpreter. Commands come as JSON lines on stdin, replies leave as JSON lines
+on what was stdout:
+
+    (start)                          -> hello {pid, python, executable}
+    setup {op, shape, dtype, ...}    -> ready {numpy, raptors, config} | missing {module} | disagree {message}
+    run {backend, calls}             -> done {start_ns, end_ns, user_ns, kernel_ns}
+
+It ends at the end of stdin. Plain Python >= 3.8.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Op = Callable[[], Any]
+
+
+class Inputs(NamedTuple):
+    """What an op reads; what it does not need is None."""
+
+    a: Any
+    b: Any
+    row: Any
+    factor: Any
+
+
+def main() -> None:
+    replies = take_stdout()
+    reply(replies, "hello", pid=os.getpid(), python=platform.python_version(), executable=sys.executable)
+    ops: dict[str, Op] = {}
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command["do"] == "setup":
+            try:
+                ops, answer = set_up(command)
+            except ModuleNotFoundError as error:
+                if error.name not in ("numpy", "raptors"):
+                    raise
+                reply(replies, "missing", module=error.name)
+            else:
+                reply(replies, **answer)
+        else:
+            reply(replies, "done", **run_window(ops[command["backend"]], command["calls"]))
+
+
+def run_window(op: Op, calls: int) -> dict[str, int]:
+    gc.disable()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    for _ in range(calls):
+        op()
+    end = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    gc.enable()
+    return {
+        "start_ns": start,
+        "end_ns": end,
+        "user_ns": round((after.ru_utime - before.ru_utime) * 1e9),
+        "kernel_ns": round((after.ru_stime - before.ru_stime) * 1e9),
+    }
+
+
+def take_stdout() -> IO[str]:
+    """Keeps stdout for replies and points fd 1 to stderr, so that no library's print is taken for a reply."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return replies
+
+
+def reply(replies: IO[str], kind: str, **fields: Any) -> None:
+    replies.write(json.dumps({"reply": kind, **fields}) + "\n")
+    replies.flush()
+
+
+def set_up(command: dict[str, Any]) -> tuple[dict[str, Op], dict[str, Any]]:
+    """Imports, makes the inputs, and runs each backend once: the ops by backend, and the answer."""
+    np = importlib.import_module("numpy")
+    backends: list[str] = command["backends"]
+    raptors = importlib.import_module("raptors") if "raptors" in backends else None
+    inputs = make_inputs(np, command)
+    ops: dict[str, Op] = {}
+    if "numpy" in backends:
+        ops["numpy"] = numpy_ops(inputs)[command["op"]]
+    if raptors is not None:
+        ops["raptors"] = raptors_ops(raptors, inputs)[command["op"]]
+    wrong = check(np, ops, command)
+    if wrong is not None:
+        return ops, {"kind": "disagree", "message": wrong}
+    return ops, {
+        "kind": "ready",
+        "numpy": np.__version__,
+        "raptors": None if raptors is None else raptors.config()["version"],
+        "config": None if raptors is None else raptors.config(),
+    }
+
+
+def make_inputs(np: Any, command: dict[str, Any]) -> Inputs:
+    op, shape, dtype = command["op"], command["shape"], command["dtype"]
+    rng = np.random.default_rng(command["seed"])
+
+    def draw(shape: list[int]) -> Any:
+        # Values of one sign keep sums well conditioned; small integers keep products and sums exact.
+        if dtype == "int32":
+            return rng.integers(0, 1000, size=shape, dtype=dtype)
+        return rng.random(size=shape, dtype=dtype)
+
+    def array() -> Any:
+        if command["layout"] == "transpose":
+            return draw(shape[::-1]).T
+        if command["layout"] == "fortran":
+            return np.asfortranarray(draw(shape))
+        return draw(shape)
+
+    return Inputs(
+        a=array(),
+        b=array() if op in ("add", "multiply") else None,
+        row=draw(shape[-1:]) if op == "broadcast_add" else None,
+        factor=2 if dtype == "int32" else 1.0009765625,
+    )
+
+
+def numpy_ops(inputs: Inputs) -> dict[str, Op]:
+    """The ops as a NumPy user writes them."""
+    a, b, row, factor = inputs
+
+    def sum() -> Any:
+        return a.sum()
+
+    def mean() -> Any:
+        return a.mean()
+
+    def sum_axis0() -> Any:
+        return a.sum(axis=0)
+
+    def sum_axis1() -> Any:
+        return a.sum(axis=1)
+
+    def mean_axis0() -> Any:
+        return a.mean(axis=0)
+
+    def mean_axis1() -> Any:
+        return a.mean(axis=1)
+
+    def add() -> Any:
+        return a + b
+
+    def broadcast_add() -> Any:
+        return a + row
+
+    def multiply() -> Any:
+        return a * b
+
+    def scale() -> Any:
+        return a * factor
+
+    return by_name(sum, mean, sum_axis0, sum_axis1, mean_axis0, mean_axis1, add, broadcast_add, multiply, scale)
+
+
+def raptors_ops(raptors: Any, inputs: Inputs) -> dict[str, Op]:
+    """The same ops by the module raptors."""
+    a, b, row, factor = inputs
+
+    def sum() -> Any:
+        return raptors.sum(a)
+
+    def mean() -> Any:
+        return raptors.mean(a)
+
+    def sum_axis0() -> Any:
+        return raptors.sum(a, axis=0)
+
+    def sum_axis1() -> Any:
+        return raptors.sum(a, axis=1)
+
+    def mean_axis0() -> Any:
+        return raptors.mean(a, axis=0)
+
+    def mean_axis1() -> Any:
+        return raptors.mean(a, axis=1)
+
+    def add() -> Any:
+        return raptors.add(a, b)
+
+    def broadcast_add() -> Any:
+        return raptors.broadcast_add(a, row)
+
+    def multiply() -> Any:
+        return raptors.multiply(a, b)
+
+    def scale() -> Any:
+        return raptors.scale(a, factor)
+
+    return by_name(sum, mean, sum_axis0, sum_axis1, mean_axis0, mean_axis1, add, broadcast_add, multiply, scale)
+
+
+def by_name(*ops: Op) -> dict[str, Op]:
+    return {op.__name__: op for op in ops}
+
+
+def check(np: Any, ops: dict[str, Op], command: dict[str, Any]) -> str | None:
+    """Runs every op once; None when the results agree, else how far they are apart."""
+    results = {backend: np.asarray(op()) for backend, op in ops.items()}
+    if len(results) < 2:
+        return None
+    expected, got = results["numpy"], results["raptors"]
+    if expected.shape != got.shape:
+        return f"numpy gives shape {expected.shape}, raptors {got.shape}"
+    if expected.ndim > 0 and expected.dtype != got.dtype:
+        return f"numpy gives dtype {expected.dtype}, raptors {got.dtype}"
+    tolerance = relative_tolerance(np, expected, command)
+    excess = np.abs(np.subtract(got, expected, dtype="float64"))
+    excess -= tolerance * np.abs(expected)
+    # NaN compares false: `not <= 0` holds for it too.
+    wrong = np.count_nonzero(~(excess <= 0))
+    if wrong == 0:
+        return None
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
+    where = f" at {[int(i) for i in worst]}" if excess.ndim else ""
+    return (
+        f"{wrong} of {excess.size} values differ by more than {tolerance:.2g} (relative);"
+        f" the worst{where}: numpy {expected[worst]!s}, raptors {got[worst]!s}"
+    )
+
+
+def relative_tolerance(np: Any, expected: Any, command: dict[str, Any]) -> float:
+    """What rounding allows between two orders of summation: 8 eps sqrt(n) for n summands of one sign.
+
+    The growth with sqrt(n) is the probabilistic bound of Higham and Mary, SIAM J. Sci. Comput. 41 (2019), A2815.
+    """
+    if np.issubdtype(expected.dtype, np.integer):
+        return 0.0
+    summands = float(np.prod(command["shape"], dtype="float64")) / max(expected.size, 1)
+    precision = "float64" if command["dtype"] == "int32" else command["dtype"]
+    return 8.0 * float(np.finfo(precision).eps) * float(np.sqrt(summands))
+
+
+if __name__ == "__main__":
+    main()

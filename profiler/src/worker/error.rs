@@ -1,0 +1,91 @@
+//! Why a worker did not do its part.
+
+use std::io;
+
+/// Why the worker did not do its part.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The worker's source can't be written to the temporary directory.
+    #[error("can't write the worker's source: {0}; TMPDIR chooses another directory")]
+    Source(#[source] io::Error),
+    /// The interpreter can't be started.
+    #[error(
+        "can't start the Python interpreter {python}: {source}; --python takes the path of one"
+    )]
+    Spawn {
+        /// The interpreter.
+        python: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What was started does not behave like a Python interpreter.
+    #[error("{python} isn't a Python interpreter (3.8 or newer): {how}{output}")]
+    NotPython {
+        /// What was started.
+        python: String,
+        /// What it did instead.
+        how: String,
+        /// What it printed.
+        output: Printed,
+    },
+    /// The interpreter is too old.
+    #[error("{python} is Python {version}; the worker needs 3.8 or newer")]
+    TooOld {
+        /// The interpreter.
+        python: String,
+        /// Its version.
+        version: String,
+    },
+    /// A module is missing.
+    #[error("{python} has no module {module}; {mend}")]
+    Missing {
+        /// The interpreter.
+        python: String,
+        /// The module.
+        module: String,
+        /// The command that installs it.
+        mend: String,
+    },
+    /// The backends compute different things.
+    #[error("numpy and raptors disagree on {cell}: {message}")]
+    Disagree {
+        /// The cell.
+        cell: String,
+        /// How far they are apart.
+        message: String,
+    },
+    /// The worker ended by itself.
+    #[error("the worker ended {during}: {how}{output}")]
+    Died {
+        /// In which step.
+        during: String,
+        /// Exit code or signal.
+        how: String,
+        /// What it printed.
+        output: Printed,
+    },
+    /// The worker said something that the protocol does not have.
+    #[error("the worker gave no valid answer {during}: {line}")]
+    Protocol {
+        /// In which step.
+        during: String,
+        /// What it said.
+        line: String,
+    },
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// What a process wrote to stdout and stderr, for the end of an error message.
+#[derive(Debug)]
+pub struct Printed(pub(super) String);
+
+impl std::fmt::Display for Printed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.trim_end() {
+            "" => f.write_str("; it printed nothing"),
+            text => write!(f, "; it printed:\n{text}"),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The lines between the profiler and `worker.py`: one JSON object each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Backend, Cell};
+
+/// A stretch of time in nanoseconds of CLOCK_MONOTONIC, in which the worker ran nothing but the op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Window {
+    /// When the first call began.
+    pub start_ns: u64,
+    /// When the last call had ended.
+    pub end_ns: u64,
+}
+
+impl Window {
+    /// Its length in nanoseconds.
+    pub fn length_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+}
+
+/// A window that was run, and the CPU time of the whole worker in it (getrusage).
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Done {
+    /// When.
+    #[serde(flatten)]
+    pub window: Window,
+    /// CPU time in user mode, in nanoseconds.
+    pub user_ns: u64,
+    /// CPU time in the kernel, in nanoseconds.
+    pub kernel_ns: u64,
+}
+
+/// What the interpreter says before it imports anything.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Hello {
+    /// Process id, as the worker sees it.
+    pub pid: u32,
+    /// Version of Python.
+    pub python: String,
+    /// Path of the interpreter.
+    pub executable: String,
+}
+
+/// What the worker says when the inputs are made and every backend has run once.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Ready {
+    /// Version of NumPy.
+    pub numpy: String,
+    /// `raptors.config()`; None without that backend.
+    pub config: Option<RaptorsConfig>,
+}
+
+/// `raptors.config()`: what was requested through the environment, and what is used.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RaptorsConfig {
+    /// Version of the package.
+    pub version: String,
+    /// Threads.
+    pub threads: Choice<u32>,
+    /// Instruction set.
+    pub simd: Choice<String>,
+}
+
+/// What was requested (None: nothing) and what is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice<T> {
+    /// As it was written, if it was.
+    pub requested: Option<String>,
+    /// What came of it; None where no backend that it concerns ran.
+    pub used: Option<T>,
+}
+
+/// A command to the worker.
+#[derive(Serialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub(super) enum Ask<'a> {
+    Setup {
+        #[serde(flatten)]
+        cell: &'a Cell,
+        backends: &'a [Backend],
+        seed: u64,
+    },
+    Run {
+        backend: Backend,
+        calls: u64,
+    },
+}
+
+/// What the worker says.
+#[derive(Deserialize)]
+#[serde(tag = "reply", rename_all = "lowercase")]
+pub(super) enum Reply {
+    Hello(Hello),
+    Ready(Ready),
+    Missing { module: String },
+    Disagree { message: String },
+    Done(Done),
+}

@@ -1,0 +1,158 @@
+//! Records a real Python process whose stacks are known, through the library.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use raptors_prof::profile::Profile;
+use raptors_prof::recording::Recorder;
+use raptors_prof::worker::Window;
+
+/// Says that it is there before it starts threads, and works once it is told to.
+const PROGRAM: &str = r#"
+import sys, threading, zlib
+print("here", flush=True)
+sys.stdin.readline()
+data = bytes(range(256)) * 4096
+
+def op():
+    return zlib.crc32(data)
+
+def key(item):
+    return zlib.crc32(data) + item
+
+def callback():
+    return sorted(range(8), key=key)
+
+def run(work):
+    while True:
+        work()
+
+if sys.argv[1] == "threads":
+    threading.Thread(target=run, args=(callback,), daemon=True).start()
+print("working", flush=True)
+run(op if sys.argv[1] != "callback" else callback)
+"#;
+
+struct Target(Child);
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn python() -> String {
+    std::env::var("RAPTORS_PROF_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+/// The profile of half a second or more of the program, or `None` where sampling is denied here.
+fn record(kind: &str, op: &str) -> Option<Profile> {
+    let mut child = Command::new(python())
+        .args(["-c", PROGRAM, kind])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+    let target = Target(child);
+    let mut lines = BufReader::new(stdout).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "here");
+    let mut recorder = match Recorder::open(target.0.id(), 997) {
+        Err(error) if error.is_denial() => {
+            println!("skipped: {error}");
+            return None;
+        }
+        outcome => outcome.unwrap(),
+    };
+    writeln!(stdin.unwrap(), "go").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "working");
+    recorder.start(op).unwrap();
+    let patience = Instant::now();
+    while recorder.in_op() < 300 && patience.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Some(
+        recorder
+            .finish(&[Window {
+                start_ns: 0,
+                end_ns: u64::MAX,
+            }])
+            .unwrap(),
+    )
+}
+
+/// Share of samples whose stack holds these frames in this order (each a prefix of a frame's name).
+fn share(profile: &Profile, frames: &[&str]) -> f64 {
+    let (mut with, mut all) = (0, 0);
+    profile.stacks.for_each(|stack, samples| {
+        let mut wanted = frames.iter().peekable();
+        for frame in stack {
+            wanted.next_if(|name| frame.name.starts_with(**name));
+        }
+        all += samples;
+        with += if wanted.peek().is_none() { samples } else { 0 };
+    });
+    with as f64 / all as f64
+}
+
+#[test]
+fn python_frames_come_before_the_native_frames_that_they_call() {
+    let Some(profile) = record("plain", "op") else {
+        return;
+    };
+    let sampling = &profile.sampling;
+    assert!(sampling.in_op >= 200, "{sampling:?}");
+    assert_eq!(sampling.lost, 0);
+    assert!(sampling.merged_ratio > 0.9, "{sampling:?}");
+    assert!(sampling.unwound_ratio > 0.9, "{sampling:?}");
+    assert!(
+        share(&profile, &["<module>", "run (", "op (", "zlib_crc32"]) > 0.9,
+        "{}",
+        profile.folded()
+    );
+}
+
+#[test]
+fn a_callback_from_c_code_nests_as_it_ran() {
+    let Some(profile) = record("callback", "callback") else {
+        return;
+    };
+    let nested = [
+        "<module>",
+        "run (",
+        "callback (",
+        "list_sort",
+        "key (",
+        "zlib_crc32",
+    ];
+    assert!(share(&profile, &nested) > 0.9, "{}", profile.folded());
+}
+
+#[test]
+fn two_python_threads_have_their_own_stacks() {
+    let Some(profile) = record("threads", "op") else {
+        return;
+    };
+    assert!(
+        profile.sampling.merged_ratio > 0.9,
+        "{:?}",
+        profile.sampling
+    );
+    assert!(
+        share(&profile, &["<module>", "run (", "op ("]) > 0.2,
+        "{}",
+        profile.folded()
+    );
+    assert!(
+        share(&profile, &["Thread._bootstrap", "run (", "callback ("]) > 0.2,
+        "{}",
+        profile.folded()
+    );
+    let mixed =
+        share(&profile, &["Thread._bootstrap", "op ("]) + share(&profile, &["op (", "key ("]);
+    assert!(mixed == 0.0, "{}", profile.folded());
+}
