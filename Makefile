@@ -36,14 +36,17 @@ profile: build
 
 test: lint build
 	RAPTORS_PROF_PYTHON=$(abspath $(VENV_PYTHON)) cargo test --locked --workspace
+	cargo test --locked -p raptors-kernels --features scalar
 	$(VENV_PYTHON) -m pytest -q pyext
 
 lint: rust $(VENV)/pins.stamp
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p raptors-kernels --all-targets --features scalar -- -D warnings
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy --strict profiler/src/worker.py
+	cd pyext && $(abspath $(VENV_PYTHON)) -m mypy
 	@command -v shellcheck > /dev/null || { echo 'make: shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
 	shellcheck $(SCRIPTS)
 

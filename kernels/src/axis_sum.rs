@@ -148,13 +148,16 @@ impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Reduction<'
     unsafe fn rows(&self, first: usize, end: usize, split: Split) {
         // SAFETY: parts of the same range.
         unsafe {
-            if !split.0 || end - first == 1 || (end - first).saturating_mul(self.count) <= GRAIN {
+            if split.is_alone()
+                || end - first == 1
+                || (end - first).saturating_mul(self.count) <= GRAIN
+            {
                 return self.sum_rows(first, end, split);
             }
             let middle = first + (end - first) / 2;
             split.join(
-                || self.rows(first, middle, split),
-                || self.rows(middle, end, split),
+                |split| self.rows(first, middle, split),
+                |split| self.rows(middle, end, split),
             );
         }
     }
@@ -202,13 +205,13 @@ impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Columns<'_,
             .saturating_mul(self.all.count);
         // SAFETY: parts of the same range.
         unsafe {
-            if !split.0 || end - first == 1 || elements <= GRAIN {
+            if split.is_alone() || end - first == 1 || elements <= GRAIN {
                 return (first..end).for_each(|piece| self.piece(piece, split));
             }
             let middle = first + (end - first) / 2;
             split.join(
-                || self.run(first, middle, split),
-                || self.run(middle, end, split),
+                |split| self.run(first, middle, split),
+                |split| self.run(middle, end, split),
             );
         }
     }
@@ -281,15 +284,16 @@ impl<T: Element> RowBlock<T> {
             }
             let left = left_part(self.count, LEAF);
             let (a, b) = (self.part(0, left), self.part(left, self.count - left));
-            let split = Split(split.0 && self.count * self.width > GRAIN);
+            let small = self.count * self.width <= GRAIN;
+            let split = if small { Split::ALONE } else { split };
             let mut right = vec![T::Sum::ZERO; self.padded()];
             let (to_a, to_b) = (Sums(sums), Sums(right.as_mut_ptr()));
             split.join(
-                move || {
+                move |split| {
                     let to = to_a;
                     a.add_tree(to.0, split);
                 },
-                move || {
+                move |split| {
                     let to = to_b;
                     b.add_tree(to.0, split);
                 },

@@ -318,15 +318,15 @@ impl<T: Element> Walk<'_, T> {
     /// Walks everything, shared among threads.
     unsafe fn run(self, split: Split) {
         let len: usize = self.axes.iter().map(|axis| axis.len).product();
-        if !split.0 || len <= GRAIN {
+        if split.is_alone() || len <= GRAIN {
             // SAFETY: the caller's operands.
             return unsafe { self.walk() };
         }
         let (left, right) = self.halves();
         // SAFETY: two parts of the caller's operands.
         split.join(
-            || unsafe { left.run(split) },
-            || unsafe { right.run(split) },
+            |split| unsafe { left.run(split) },
+            |split| unsafe { right.run(split) },
         );
     }
 

@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 /// machine, several times that; below this size one thread is done in about the time that others need to join it.
 pub const SEQUENTIAL_BELOW_BYTES: usize = 8 << 20;
 
+/// Pieces that work is cut into: enough that a thread which is held up leaves some to the others.
+const PIECES_PER_THREAD: usize = 4;
+
 /// Work is split no further than to pieces of about this many elements.
 pub(crate) const GRAIN: usize = 1 << 15;
 
@@ -69,9 +72,10 @@ impl Pool {
         work: impl FnOnce(Split) -> R + Send,
     ) -> Result<R, Error> {
         if self.threads == 1 || bytes < SEQUENTIAL_BELOW_BYTES {
-            return Ok(work(Split(false)));
+            return Ok(work(Split::ALONE));
         }
-        Ok(self.started()?.install(|| work(Split(true))))
+        let pieces = (PIECES_PER_THREAD * self.threads).next_power_of_two();
+        Ok(self.started()?.install(|| work(Split(pieces))))
     }
 
     fn started(&self) -> Result<&rayon::ThreadPool, Error> {
@@ -136,21 +140,30 @@ impl Drop for Pool {
     }
 }
 
-/// Whether a piece of work may be shared among threads.
+/// How many pieces a piece of work may still be cut into, to be shared among threads.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Split(pub bool);
+pub(crate) struct Split(usize);
 
 impl Split {
-    /// Runs both, possibly at the same time.
+    /// For work that one thread does alone.
+    pub const ALONE: Split = Split(1);
+
+    /// Whether one thread is to do the rest.
+    pub fn is_alone(self) -> bool {
+        self.0 <= 1
+    }
+
+    /// Runs both, each with half of the pieces, possibly at the same time.
     pub fn join<A: Send, B: Send>(
         self,
-        a: impl FnOnce() -> A + Send,
-        b: impl FnOnce() -> B + Send,
+        a: impl FnOnce(Split) -> A + Send,
+        b: impl FnOnce(Split) -> B + Send,
     ) -> (A, B) {
-        if self.0 {
-            rayon::join(a, b)
+        let half = Split(self.0 / 2);
+        if self.is_alone() {
+            (a(half), b(half))
         } else {
-            (a(), b())
+            rayon::join(|| a(half), || b(half))
         }
     }
 }

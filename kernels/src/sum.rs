@@ -126,7 +126,7 @@ pub(crate) unsafe fn sum_tree<T: Element>(
 ) -> T::SumLanes {
     // SAFETY: the same elements, or two parts of them.
     unsafe {
-        if !split.0 || len <= GRAIN {
+        if split.is_alone() || len <= GRAIN {
             return match source.side_by_side(start, len) {
                 Some(from) => sum_contiguous(from, len),
                 None => sum_strided(source, start, len),
@@ -134,8 +134,8 @@ pub(crate) unsafe fn sum_tree<T: Element>(
         }
         let left = left_part(len, block::<T>());
         let (a, b) = split.join(
-            || sum_tree(source, start, left, split),
-            || sum_tree(source, start + left, len - left, split),
+            |split| sum_tree(source, start, left, split),
+            |split| sum_tree(source, start + left, len - left, split),
         );
         a + b
     }

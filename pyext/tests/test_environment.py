@@ -25,7 +25,8 @@ def test_config() -> None:
     code = "import raptors; c = raptors.config(); print(c['threads'], c['simd']['requested'], c['simd']['used'])"
     assert output(code, RAPTORS_THREADS="3", RAPTORS_SIMD="off") == "{'requested': '3', 'used': 3} off off"
     best = list(LEVELS)[-1]
-    assert output(code, RAPTORS_THREADS="", RAPTORS_SIMD="").endswith(f"auto {best}")
+    assert output(code, RAPTORS_THREADS="", RAPTORS_SIMD="").endswith(f"None {best}")
+    assert output(code, RAPTORS_SIMD="auto").endswith(f"auto {best}")
     assert raptors.config()["version"] == raptors.__version__ == importlib.metadata.version("raptors")
 
 

@@ -56,7 +56,7 @@ def config() -> dict[str, Any]:
     Returns
     -------
     A dict: version; threads, a dict of requested (the text of RAPTORS_THREADS, or None) and used (a number); simd, a
-    dict of requested (RAPTORS_SIMD, or auto), used, and supported (the levels that this processor can run).
+    dict of requested (RAPTORS_SIMD, or None), used, and supported (the levels that this processor can run).
     """
     threads, used = native.threads()
     return {

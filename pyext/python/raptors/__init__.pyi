@@ -33,7 +33,7 @@ class _Threads(TypedDict):
     used: int
 
 class _Simd(TypedDict):
-    requested: str
+    requested: str | None
     used: str
     supported: list[str]
 

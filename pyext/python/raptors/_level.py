@@ -33,8 +33,8 @@ def load() -> ModuleType:
     """Import the module of the chosen level. The module of the level off runs everywhere and knows the processor."""
     portable = importlib.import_module("raptors._off")
     built = [level for level in LEVELS if importlib.util.find_spec(f"raptors._{level}")]
-    return importlib.import_module(f"raptors._{choose(requested, portable.SUPPORTED, built)}")
+    return importlib.import_module(f"raptors._{choose(requested or 'auto', portable.SUPPORTED, built)}")
 
 
-requested: str = os.environ.get("RAPTORS_SIMD") or "auto"
+requested: str | None = os.environ.get("RAPTORS_SIMD") or None
 native: ModuleType = load()
