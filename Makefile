@@ -37,7 +37,7 @@ profile: build
 test: lint build
 	RAPTORS_PROF_PYTHON=$(abspath $(VENV_PYTHON)) cargo test --locked --workspace
 	cargo test --locked -p raptors-kernels --features scalar
-	$(VENV_PYTHON) -m pytest -q pyext
+	$(VENV_PYTHON) -m pytest pyext
 
 lint: rust $(VENV)/pins.stamp
 	cargo fmt --all --check

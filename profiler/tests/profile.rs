@@ -1,0 +1,113 @@
+//! What the profile of a real run shows: Python, the extension and the kernel in one stack, workers under their caller.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod common;
+
+use common::{assert_done, python, raptors_prof, summary, temporary};
+use serde_json::Value;
+
+/// The raptors side of a run of `broadcast_add` and its folded stacks; `None` where there is no profile to be had.
+fn profile(shape: &str, threads: &str) -> Option<(Value, String)> {
+    let python = python()?;
+    let home = temporary();
+    let mut command = raptors_prof(home.path());
+    command.args([
+        "--op",
+        "broadcast_add",
+        "--dtype",
+        "float32",
+        "--shape",
+        shape,
+    ]);
+    command
+        .args([
+            "--threads",
+            threads,
+            "--min-samples",
+            "300",
+            "--out",
+            "run",
+            "--python",
+        ])
+        .arg(python);
+    assert_done(&command.output().unwrap());
+    let summary = summary(&home.path().join("run"));
+    for backend in ["numpy", "raptors"] {
+        let sampling = &summary["backends"][backend]["sampling"];
+        if sampling["status"] != "recorded" {
+            eprintln!("skipped: {sampling}");
+            return None;
+        }
+        assert!(sampling["in_op"].as_u64().unwrap() >= 300, "{sampling}");
+        assert_eq!(sampling["lost"], 0);
+        assert!(
+            sampling["merged_ratio"].as_f64().unwrap() >= 0.95,
+            "{backend}: {sampling}"
+        );
+    }
+    let folded = std::fs::read_to_string(home.path().join("run/raptors.folded")).unwrap();
+    Some((summary["backends"]["raptors"].clone(), folded))
+}
+
+/// Share of the samples whose stack has these parts in this order.
+fn share(folded: &str, parts: &[&str]) -> f64 {
+    let (mut with, mut all) = (0, 0);
+    for line in folded.lines() {
+        let (stack, samples) = line.rsplit_once(' ').unwrap();
+        let samples: u64 = samples.parse().unwrap();
+        let rest = parts
+            .iter()
+            .try_fold(stack, |rest, part| Some(rest.split_once(part)?.1));
+        all += samples;
+        with += if rest.is_some() { samples } else { 0 };
+    }
+    with as f64 / all as f64
+}
+
+const PYTHON: [&str; 4] = [
+    "<module> (worker.py:",
+    ";main (",
+    ";run_window (",
+    ";broadcast_add (worker.py:",
+];
+
+#[test]
+fn python_then_the_extension_then_the_kernel() {
+    let Some((_, folded)) = profile("512x512", "1") else {
+        return;
+    };
+    let extension = [
+        "raptors::functions::",
+        "[raptors/",
+        "raptors_kernels::elementwise::add_row [raptors/",
+    ];
+    assert!(
+        share(&folded, &[&PYTHON[..], &extension].concat()) > 0.7,
+        "{folded}"
+    );
+}
+
+#[test]
+fn workers_stand_under_the_python_call() {
+    let Some((raptors, folded)) = profile("2048x2048", "2") else {
+        return;
+    };
+    assert!(
+        raptors["sampling"]["joined_workers"].as_u64().unwrap() > 100,
+        "{}",
+        raptors["sampling"]
+    );
+    for worker in [";[worker raptors-0]", ";[worker raptors-1]"] {
+        let kernel = [
+            worker,
+            "rayon_core::",
+            "raptors_kernels::elementwise::add_row [raptors/",
+        ];
+        assert!(
+            share(&folded, &[&PYTHON[..], &kernel].concat()) > 0.1,
+            "{folded}"
+        );
+    }
+    assert_eq!(share(&folded, &["[unattributed threads]"]), 0.0, "{folded}");
+}
