@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use framehop::ExplicitModuleSectionInfo;
 use goblin::elf::Elf;
+use goblin::elf::note::NT_GNU_BUILD_ID;
 use goblin::elf::program_header::{PF_X, PT_LOAD};
 use goblin::elf::reloc::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT};
 use goblin::elf::sym::STT_FUNC;
@@ -16,7 +17,7 @@ use goblin::elf::sym::STT_FUNC;
 type Section = (Range<u64>, Arc<[u8]>);
 
 /// The parts of an ELF file that unwinding and naming need. Addresses are the file's own (SVMA).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ElfCode {
     /// The executable ones: a page of the file may lie in several segments, at a different distance in each.
     segments: Vec<Segment>,
@@ -28,6 +29,9 @@ pub struct ElfCode {
     symbols: Vec<Symbol>,
     function_starts: Vec<u64>,
     imports: Vec<Import>,
+    build_id: Option<Vec<u8>>,
+    debug_link: Option<String>,
+    stripped: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +92,9 @@ impl ElfCode {
             debug_frame: section(&elf, bytes, ".debug_frame").map(|(_, data)| data),
             symbols: function_symbols(&elf),
             imports: imports(&elf),
+            build_id: build_id(&elf, bytes),
+            debug_link: debug_link(&elf, bytes),
+            stripped: elf.syms.is_empty(),
         })
     }
 
@@ -101,6 +108,27 @@ impl ElfCode {
         offset
             .checked_add(segment.address)?
             .checked_sub(segment.offset)
+    }
+
+    /// What identifies the build: a debug file has the same.
+    pub fn build_id(&self) -> Option<&[u8]> {
+        self.build_id.as_deref()
+    }
+
+    /// Name of the file that holds the symbols.
+    pub fn debug_link(&self) -> Option<&str> {
+        self.debug_link.as_deref()
+    }
+
+    /// Whether the file has no symbols but those that others may import.
+    pub fn is_stripped(&self) -> bool {
+        self.stripped
+    }
+
+    /// Takes over the symbols of the debug file.
+    pub fn add_symbols_of(&mut self, debug: ElfCode) {
+        self.symbols.extend(debug.symbols);
+        order(&mut self.symbols);
     }
 
     /// The functions that the file takes from others.
@@ -229,9 +257,40 @@ fn function_symbols(elf: &Elf<'_>) -> Vec<Symbol> {
             })
         })
         .collect();
+    order(&mut symbols);
+    symbols
+}
+
+fn order(symbols: &mut Vec<Symbol>) {
     symbols.sort_by(|a, b| a.address.cmp(&b.address).then(b.size.cmp(&a.size)));
     symbols.dedup_by_key(|symbol| symbol.address);
-    symbols
+}
+
+fn build_id(elf: &Elf<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+    elf.iter_note_sections(bytes, Some(".note.gnu.build-id"))?
+        .filter_map(Result::ok)
+        .find(|note| note.n_type == NT_GNU_BUILD_ID)
+        .map(|note| note.desc.to_vec())
+}
+
+/// The name that `.gnu_debuglink` begins with; a checksum follows it.
+fn debug_link(elf: &Elf<'_>, bytes: &[u8]) -> Option<String> {
+    let range = section_header(elf, ".gnu_debuglink")?.file_range()?;
+    let name = bytes.get(range)?.split(|byte| *byte == 0).next()?;
+    String::from_utf8(name.to_vec()).ok()
+}
+
+#[cfg(test)]
+impl ElfCode {
+    /// A stripped file with a build id and a debug link.
+    pub(super) fn stripped_with(build_id: Vec<u8>, debug_link: &str) -> ElfCode {
+        ElfCode {
+            build_id: Some(build_id),
+            debug_link: Some(debug_link.to_owned()),
+            stripped: true,
+            ..ElfCode::default()
+        }
+    }
 }
 
 #[cfg(test)]

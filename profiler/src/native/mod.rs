@@ -2,9 +2,10 @@
 //!
 //! [`maps`] knows which file is mapped where, [`elf`] reads what those files say (unwind tables, symbols),
 //! [`unwind`] walks a stack copy to code addresses while the recording runs, and [`symbols`] names the
-//! addresses once it is over, with the help of [`imports`] where a file has no symbols. [`kallsyms`] does the
+//! addresses once it is over, with the help of [`debug_files`] and [`imports`] where a file has no symbols. [`kallsyms`] does the
 //! same for the kernel's addresses.
 
+pub mod debug_files;
 pub mod elf;
 pub mod imports;
 pub mod kallsyms;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use cpp_demangle::DemangleOptions;
+
 use super::elf::Function;
 use super::imports::{ImportedNames, imported_names};
 use super::kallsyms::Kallsyms;
@@ -89,12 +91,17 @@ impl Symbolizer {
     }
 }
 
-/// Rust names without their hash; the compiler's suffixes (`.cold`, `.lto_priv.0`) stay, they tell something.
+/// Rust names without their hash, C++ names without parameters; the compiler's suffixes of C names (`.cold`,
+/// `.constprop.0`) stay, they tell something.
 fn readable(symbol: &str) -> String {
-    match rustc_demangle::try_demangle(symbol) {
-        Ok(name) => format!("{name:#}"),
-        Err(_) => symbol.to_owned(),
+    if let Ok(rust) = rustc_demangle::try_demangle(symbol) {
+        return format!("{rust:#}");
     }
+    let options = DemangleOptions::new().no_params().no_return_type();
+    cpp_demangle::Symbol::new(symbol)
+        .ok()
+        .and_then(|cpp| cpp.demangle_with_options(&options).ok())
+        .unwrap_or_else(|| symbol.to_owned())
 }
 
 /// A module's short name: the path below `site-packages` for Python packages, else the file's name;
@@ -139,11 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn rust_symbols_lose_their_hash() {
+    fn rust_and_cpp_names_are_readable() {
         assert_eq!(
             readable("_ZN15raptors_kernels3add17h0123456789abcdefE"),
             "raptors_kernels::add"
         );
+        assert_eq!(
+            readable("_Z10aheapsort_IN3npy10double_tagEdEiPT0_Pll"),
+            "aheapsort_<npy::double_tag, double>"
+        );
         assert_eq!(readable("FLOAT_add"), "FLOAT_add");
+        assert_eq!(readable("run_mod.constprop.0"), "run_mod.constprop.0");
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Module, Unwinder as _};
 
+use super::debug_files;
 use super::elf::ElfCode;
 use super::maps::{Mapping, Maps};
 
@@ -126,8 +127,13 @@ impl StackWalker {
     }
 
     fn load(&self, mapping: &Mapping) -> LoadedFile {
-        let code =
-            read_mapped_file(self.pid, mapping).and_then(|bytes| ElfCode::parse(&bytes).ok());
+        let bytes = read_mapped_file(self.pid, mapping);
+        let mut code = bytes.and_then(|bytes| ElfCode::parse(&bytes).ok());
+        if let Some(code) = code.as_mut().filter(|code| code.is_stripped())
+            && let Some(debug) = debug_files::find(&mapping.path, code)
+        {
+            code.add_symbols_of(debug);
+        }
         let file_address = code
             .as_ref()
             .and_then(|code| code.address_of_offset(mapping.offset));

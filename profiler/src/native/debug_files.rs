@@ -1,0 +1,76 @@
+//! Finds the file that holds the symbols of a stripped one, where distributions put them.
+//!
+//! In: a stripped file's path, build id and debug link. Out: what the debug file says, which has the same build id.
+//! The places are those of gdb ("Debugging Information in Separate Files").
+
+use std::path::{Path, PathBuf};
+
+use super::elf::ElfCode;
+
+const DEBUG_ROOT: &str = "/usr/lib/debug";
+
+/// The debug file of `stripped`, which lies at `path`.
+pub fn find(path: &Path, stripped: &ElfCode) -> Option<ElfCode> {
+    let build_id = stripped.build_id()?;
+    candidates(path, build_id, stripped.debug_link())
+        .into_iter()
+        .filter_map(|candidate| std::fs::read(candidate).ok())
+        .filter_map(|bytes| ElfCode::parse(&bytes).ok())
+        .find(|debug| debug.build_id() == Some(build_id))
+}
+
+fn candidates(path: &Path, build_id: &[u8], debug_link: Option<&str>) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    if let Some((first, rest)) = build_id.split_first() {
+        let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+        places.push(format!("{DEBUG_ROOT}/.build-id/{first:02x}/{rest}.debug").into());
+    }
+    if let (Some(link), Some(directory)) = (debug_link, path.parent()) {
+        let below_root = directory.strip_prefix("/").unwrap_or(directory);
+        places.push(directory.join(link));
+        places.push(directory.join(".debug").join(link));
+        places.push(Path::new(DEBUG_ROOT).join(below_root).join(link));
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_gdb() {
+        let places = candidates(
+            Path::new("/usr/lib/libx.so.1"),
+            &[0xab, 0xcd, 0x01],
+            Some("x.debug"),
+        );
+        let places: Vec<_> = places.iter().map(|place| place.to_str().unwrap()).collect();
+        assert_eq!(
+            places,
+            [
+                "/usr/lib/debug/.build-id/ab/cd01.debug",
+                "/usr/lib/x.debug",
+                "/usr/lib/.debug/x.debug",
+                "/usr/lib/debug/usr/lib/x.debug",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_debug_file_must_have_the_same_build_id() {
+        let bytes = std::fs::read("/proc/self/exe").unwrap();
+        let own = ElfCode::parse(&bytes).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let other = directory.path().join("x.debug");
+        std::fs::write(&other, &bytes).unwrap();
+        let found = |id: Vec<u8>| {
+            find(
+                &directory.path().join("x"),
+                &ElfCode::stripped_with(id, "x.debug"),
+            )
+        };
+        assert!(found(own.build_id().unwrap().to_vec()).is_some());
+        assert!(found(vec![1, 2, 3]).is_none());
+    }
+}
