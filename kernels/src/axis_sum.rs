@@ -285,7 +285,7 @@ impl<T: Element> RowBlock<T> {
             let left = left_part(self.count, LEAF);
             let (a, b) = (self.part(0, left), self.part(left, self.count - left));
             let small = self.count * self.width <= GRAIN;
-            let split = if small { Split::ALONE } else { split };
+            let split = if small { split.alone() } else { split };
             let mut right = vec![T::Sum::ZERO; self.padded()];
             let (to_a, to_b) = (Sums(sums), Sums(right.as_mut_ptr()));
             split.join(

@@ -26,8 +26,9 @@
 //! # Where what is
 //!
 //! `element`, `lanes`: the types · `view`, `axes`: arrays and the order in which they are walked · `elementwise`, `sum`,
-//! `axis_sum`: the kernels · `pool`: threads · `level`: instruction sets · `error`.
+//! `axis_sum`: the kernels · `pool`: threads · `announce`: for whom they work · `level`: instruction sets · `error`.
 
+mod announce;
 mod axes;
 mod axis_sum;
 mod element;

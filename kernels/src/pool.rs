@@ -5,6 +5,7 @@
 //! child (which inherits the pool's memory but none of its threads). One thread means no pool: the caller does the work.
 
 use crate::Error;
+use crate::announce::Caller;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// Work that touches fewer bytes than this runs on the calling thread. Waking a pool costs some ten microseconds or, on a busy
@@ -75,7 +76,9 @@ impl Pool {
             return Ok(work(Split::ALONE));
         }
         let pieces = (PIECES_PER_THREAD * self.threads).next_power_of_two();
-        Ok(self.started()?.install(|| work(Split(pieces))))
+        let caller = Caller::this_thread();
+        let split = Split { pieces, caller };
+        Ok(self.started()?.install(|| caller.announced(|| work(split))))
     }
 
     fn started(&self) -> Result<&rayon::ThreadPool, Error> {
@@ -140,17 +143,28 @@ impl Drop for Pool {
     }
 }
 
-/// How many pieces a piece of work may still be cut into, to be shared among threads.
+/// How many pieces a piece of work may still be cut into, to be shared among threads, and for whom it is done.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Split(usize);
+pub(crate) struct Split {
+    pieces: usize,
+    caller: Caller,
+}
 
 impl Split {
     /// For work that one thread does alone.
-    pub const ALONE: Split = Split(1);
+    pub const ALONE: Split = Split {
+        pieces: 1,
+        caller: Caller::NONE,
+    };
+
+    /// The same work, of which no thread takes a part any more.
+    pub fn alone(self) -> Split {
+        Split { pieces: 1, ..self }
+    }
 
     /// Whether one thread is to do the rest.
     pub fn is_alone(self) -> bool {
-        self.0 <= 1
+        self.pieces <= 1
     }
 
     /// Runs both, each with half of the pieces, possibly at the same time.
@@ -159,11 +173,14 @@ impl Split {
         a: impl FnOnce(Split) -> A + Send,
         b: impl FnOnce(Split) -> B + Send,
     ) -> (A, B) {
-        let half = Split(self.0 / 2);
+        let half = Split {
+            pieces: self.pieces / 2,
+            ..self
+        };
         if self.is_alone() {
             (a(half), b(half))
         } else {
-            rayon::join(|| a(half), || b(half))
+            rayon::join(|| a(half), || self.caller.announced(|| b(half)))
         }
     }
 }

@@ -300,7 +300,9 @@ impl Build<'_> {
         native: &[NativeFrame],
         near: &[&'a PythonSnapshot],
     ) -> Stack<'a> {
-        let caller = near.first().and_then(|snapshot| caller(snapshot));
+        let caller = near
+            .first()
+            .and_then(|snapshot| caller(snapshot, sample.works_for, self.pid));
         let name = self
             .thread_names
             .get(&sample.tid)
@@ -333,12 +335,15 @@ fn near(snapshots: &[(u64, Arc<PythonSnapshot>)], time_ns: u64) -> Vec<&PythonSn
         .collect()
 }
 
-/// The Python thread that worker threads work for, where that is certain: the only one.
-fn caller(snapshot: &PythonSnapshot) -> Option<&Frames> {
-    match snapshot.threads.as_slice() {
-        [only] => Some(&only.frames),
-        _ => None,
-    }
+/// The Python stack of the thread that a worker thread works for, where that is certain: the worker says so, or
+/// there is only one.
+fn caller(snapshot: &PythonSnapshot, works_for: Option<u32>, pid: u32) -> Option<&Frames> {
+    let thread = match (works_for, snapshot.threads.as_slice()) {
+        (Some(tid), _) => snapshot.thread(tid, pid)?,
+        (None, [only]) => only,
+        (None, _) => return None,
+    };
+    Some(&thread.frames)
 }
 
 #[cfg(test)]

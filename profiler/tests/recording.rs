@@ -1,6 +1,8 @@
 //! Records a real Python process whose stacks are known, through the library.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod common;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -36,6 +38,27 @@ print("working", flush=True)
 run(op if sys.argv[1] != "callback" else callback)
 "#;
 
+/// Two Python threads whose parallel work shares the threads of one pool.
+const TWO_CALLERS: &str = r#"
+import sys, threading
+print("here", flush=True)
+sys.stdin.readline()
+import numpy, raptors
+a = numpy.ones((2048, 2048), numpy.float32)
+
+def adder(out):
+    while True:
+        raptors.broadcast_add(a, a[0], out=out)
+
+def multiplier(out):
+    while True:
+        raptors.multiply(a, a, out=out)
+
+threading.Thread(target=adder, args=(numpy.empty_like(a),), daemon=True).start()
+print("working", flush=True)
+multiplier(numpy.empty_like(a))
+"#;
+
 struct Target(Child);
 
 impl Drop for Target {
@@ -49,10 +72,11 @@ fn python() -> String {
     std::env::var("RAPTORS_PROF_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
-/// The profile of half a second or more of the program, or `None` where sampling is denied here.
-fn record(kind: &str, op: &str) -> Option<Profile> {
+/// The profile of some hundred samples of a program, or `None` where sampling is denied here.
+fn record(program: &str, kind: &str, op: &str) -> Option<Profile> {
     let mut child = Command::new(python())
-        .args(["-c", PROGRAM, kind])
+        .args(["-c", program, kind])
+        .env("RAPTORS_THREADS", "2")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -101,7 +125,7 @@ fn share(profile: &Profile, frames: &[&str]) -> f64 {
 
 #[test]
 fn python_frames_come_before_the_native_frames_that_they_call() {
-    let Some(profile) = record("plain", "op") else {
+    let Some(profile) = record(PROGRAM, "plain", "op") else {
         return;
     };
     let sampling = &profile.sampling;
@@ -118,7 +142,7 @@ fn python_frames_come_before_the_native_frames_that_they_call() {
 
 #[test]
 fn a_callback_from_c_code_nests_as_it_ran() {
-    let Some(profile) = record("callback", "callback") else {
+    let Some(profile) = record(PROGRAM, "callback", "callback") else {
         return;
     };
     let nested = [
@@ -134,7 +158,7 @@ fn a_callback_from_c_code_nests_as_it_ran() {
 
 #[test]
 fn two_python_threads_have_their_own_stacks() {
-    let Some(profile) = record("threads", "op") else {
+    let Some(profile) = record(PROGRAM, "threads", "op") else {
         return;
     };
     assert!(
@@ -155,4 +179,28 @@ fn two_python_threads_have_their_own_stacks() {
     let mixed =
         share(&profile, &["Thread._bootstrap", "op ("]) + share(&profile, &["op (", "key ("]);
     assert!(mixed == 0.0, "{}", profile.folded());
+}
+
+#[test]
+fn workers_stand_under_the_python_thread_that_they_work_for() {
+    let Some(profile) = common::python().and_then(|_| record(TWO_CALLERS, "", "multiplier")) else {
+        return;
+    };
+    assert!(
+        profile.sampling.joined_workers > 100,
+        "{:?}",
+        profile.sampling
+    );
+    let right = [("adder (", "add_row"), ("multiplier (", "multiply_pairs")];
+    let wrong = [("adder (", "multiply_pairs"), ("multiplier (", "add_row")];
+    let joined = |(caller, kernel): (&str, &str)| {
+        let kernel = format!("raptors_kernels::elementwise::{kernel}");
+        share(&profile, &[caller, "[worker raptors-", &kernel])
+    };
+    assert!(
+        right.map(joined).iter().all(|share| *share > 0.1),
+        "{}",
+        profile.folded()
+    );
+    assert_eq!(wrong.map(joined), [0.0, 0.0], "{}", profile.folded());
 }

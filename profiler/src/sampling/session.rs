@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
 use super::events::SamplingEvents;
+use super::mark::works_for;
 use super::record::{RawSample, Record, parse};
 use crate::native::unwind::{NativeStack, StackWalker};
 use crate::python::{PythonReader, PythonSnapshot};
@@ -32,6 +33,8 @@ pub struct Sample {
     pub kernel: Vec<u64>,
     /// User addresses.
     pub user: NativeStack,
+    /// The thread whose work this thread did, where its stack says so.
+    pub works_for: Option<u32>,
 }
 
 /// Everything that one recording gathered.
@@ -203,15 +206,16 @@ impl Loop {
 }
 
 fn walk(walker: &mut StackWalker, sample: RawSample) -> Sample {
-    let user = sample
-        .user
-        .map(|(registers, stack)| walker.walk(registers, &stack))
-        .unwrap_or_default();
+    let (user, works_for) = match sample.user {
+        Some((registers, stack)) => (walker.walk(registers, &stack), works_for(&stack)),
+        None => (NativeStack::default(), None),
+    };
     Sample {
         time_ns: sample.time_ns,
         tid: sample.tid,
         kernel: sample.kernel,
         user,
+        works_for,
     }
 }
 
