@@ -15,6 +15,7 @@
 //!   their stacks, [`python`] reads the Python stacks, [`merge`] (pure) makes one of both; [`profile`] is what was seen.
 //! - [`summary`], [`run_dir`], [`table`] and [`flamegraph`] are what leaves.
 
+pub mod assemble;
 pub mod cli;
 pub mod compare;
 pub mod counters;

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::assemble::Counts;
+use crate::sampling::events::SamplingEvents;
+
 /// What kind of code a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameKind {
@@ -64,6 +67,32 @@ pub struct Sampling {
     pub kernel_frames: bool,
     /// Share of snapshots of the Python stacks that could not be read.
     pub python_failed_ratio: f64,
+}
+
+impl Sampling {
+    /// What `events` gave, sampled at `rate_hz`.
+    pub fn new(events: &SamplingEvents, rate_hz: u32, lost: u64, counts: &Counts) -> Sampling {
+        let share = |part: u64, all: u64| {
+            if all == 0 {
+                0.0
+            } else {
+                part as f64 / all as f64
+            }
+        };
+        Sampling {
+            event: events.event.to_owned(),
+            rate_hz,
+            samples: counts.samples,
+            in_op: counts.in_op,
+            lost,
+            merged: counts.merged,
+            merged_ratio: share(counts.merged, counts.samples),
+            unwound_ratio: share(counts.unwound, counts.samples),
+            joined_workers: counts.joined_workers,
+            kernel_frames: events.kernel,
+            python_failed_ratio: share(counts.failed_looks, counts.looks),
+        }
+    }
 }
 
 /// A frame's share of all samples.

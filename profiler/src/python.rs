@@ -78,6 +78,12 @@ impl PythonReader {
 }
 
 impl PythonSnapshot {
+    /// Whether any thread runs a function called `function`.
+    pub fn runs(&self, function: &str) -> bool {
+        let mut frames = self.threads.iter().flat_map(|thread| thread.frames.iter());
+        frames.any(|frame| &*frame.function == function)
+    }
+
     /// The stack of thread `tid`. Where the interpreter keeps no thread ids, a single Python thread is the main one.
     pub fn thread(&self, tid: u32, pid: u32) -> Option<&PythonThread> {
         self.threads

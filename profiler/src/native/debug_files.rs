@@ -5,17 +5,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::elf::ElfCode;
+use super::symbol_table::SymbolTable;
 
 const DEBUG_ROOT: &str = "/usr/lib/debug";
 
 /// The debug file of `stripped`, which lies at `path`.
-pub fn find(path: &Path, stripped: &ElfCode) -> Option<ElfCode> {
+pub fn find(path: &Path, stripped: &SymbolTable) -> Option<SymbolTable> {
     let build_id = stripped.build_id()?;
     candidates(path, build_id, stripped.debug_link())
         .into_iter()
         .filter_map(|candidate| std::fs::read(candidate).ok())
-        .filter_map(|bytes| ElfCode::parse(&bytes).ok())
+        .filter_map(|bytes| SymbolTable::parse(&bytes).ok())
         .find(|debug| debug.build_id() == Some(build_id))
 }
 
@@ -60,14 +60,14 @@ mod tests {
     #[test]
     fn a_debug_file_must_have_the_same_build_id() {
         let bytes = std::fs::read("/proc/self/exe").unwrap();
-        let own = ElfCode::parse(&bytes).unwrap();
+        let own = SymbolTable::parse(&bytes).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let other = directory.path().join("x.debug");
         std::fs::write(&other, &bytes).unwrap();
         let found = |id: Vec<u8>| {
             find(
                 &directory.path().join("x"),
-                &ElfCode::stripped_with(id, "x.debug"),
+                &SymbolTable::stripped_with(id, "x.debug"),
             )
         };
         assert!(found(own.build_id().unwrap().to_vec()).is_some());

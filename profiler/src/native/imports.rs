@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use super::symbol_table::SymbolTable;
 use super::unwind::StackWalker;
 
 /// Start addresses of functions (in the target) and the names under which they are imported.
@@ -20,7 +21,7 @@ pub fn imported_names(walker: &StackWalker) -> ImportedNames {
     };
     let mut names: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     for file in walker.loaded_files() {
-        for import in file.code.iter().flat_map(|code| code.imports()) {
+        for import in file.symbols().map_or(&[][..], SymbolTable::imports) {
             let mut slot = [0; 8];
             if memory
                 .read_exact_at(&mut slot, import.slot.wrapping_add(file.bias))
@@ -37,8 +38,14 @@ pub fn imported_names(walker: &StackWalker) -> ImportedNames {
     names
         .into_iter()
         .filter_map(|(function, names)| {
-            let start = walker.function_start(function)?;
-            Some((start, Vec::from_iter(names).join("/")))
+            let file = walker.met_file_at(function)?;
+            let start = file
+                .symbols()?
+                .unwind_entry_at(function.wrapping_sub(file.bias))?;
+            Some((
+                start.wrapping_add(file.bias),
+                Vec::from_iter(names).join("/"),
+            ))
         })
         .collect()
 }

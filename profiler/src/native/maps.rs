@@ -57,6 +57,20 @@ impl Maps {
         self.mappings.insert(at, new);
     }
 
+    /// Whether a file is mapped whose name `matches`.
+    pub fn any_file(&self, matches: impl Fn(&str) -> bool) -> bool {
+        let name = |mapping: &Mapping| {
+            mapping
+                .path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        };
+        self.mappings
+            .iter()
+            .filter_map(name)
+            .any(|name| matches(&name))
+    }
+
     /// The mapping that holds `address`.
     pub fn find(&self, address: u64) -> Option<&Mapping> {
         let after = self

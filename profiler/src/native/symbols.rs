@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use cpp_demangle::DemangleOptions;
 
-use super::elf::Function;
 use super::imports::{ImportedNames, imported_names};
 use super::kallsyms::Kallsyms;
+use super::symbol_table::Function;
 use super::unwind::StackWalker;
 use crate::merge::{NativeFrame, Role};
 
@@ -48,9 +48,8 @@ impl Symbolizer {
         let module = module_name(&file.path);
         let in_file = address.wrapping_sub(file.bias);
         match file
-            .code
-            .as_ref()
-            .and_then(|code| code.function_at(in_file))
+            .symbols()
+            .and_then(|symbols| symbols.function_at(in_file))
         {
             Some(Function::Named(symbol)) => {
                 let name = readable(&symbol.name);

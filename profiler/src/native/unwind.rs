@@ -5,15 +5,12 @@
 //! them is met.
 
 use std::collections::HashMap;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Module, Unwinder as _};
 
-use super::debug_files;
-use super::elf::ElfCode;
+use super::files::LoadedFile;
 use super::maps::{Mapping, Maps};
 
 /// No real stack is deeper; a loop in broken unwind tables is.
@@ -37,17 +34,6 @@ pub struct NativeStack {
     pub addresses: Vec<u64>,
     /// Whether the walk ended at the thread's first function.
     pub complete: bool,
-}
-
-/// A file mapped into the target, and how far it was moved from its own addresses.
-#[derive(Debug)]
-pub struct LoadedFile {
-    /// The path as the target sees it.
-    pub path: Arc<Path>,
-    /// Address in the target minus address in the file.
-    pub bias: u64,
-    /// What the file says of its code; `None` where it can't be read as ELF.
-    pub code: Option<ElfCode>,
 }
 
 /// Unwinds stacks of one process.
@@ -92,19 +78,19 @@ impl StackWalker {
         self.pid
     }
 
+    /// The executable mappings.
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
     /// The files met so far.
     pub fn loaded_files(&self) -> Vec<Arc<LoadedFile>> {
         self.files.values().cloned().collect()
     }
 
-    /// Start of the function that holds `address` by the unwind table of its file, if that file was met.
-    pub fn function_start(&self, address: u64) -> Option<u64> {
-        let file = self.files.get(&self.maps.find(address)?.start)?;
-        let start = file
-            .code
-            .as_ref()?
-            .unwind_entry_at(address.wrapping_sub(file.bias))?;
-        Some(start.wrapping_add(file.bias))
+    /// The file that holds code at `address`, if it was met.
+    pub fn met_file_at(&self, address: u64) -> Option<&Arc<LoadedFile>> {
+        self.files.get(&self.maps.find(address)?.start)
     }
 
     /// The file that holds code at `address`, read at the first call.
@@ -113,37 +99,18 @@ impl StackWalker {
         if let Some(file) = self.files.get(&mapping.start) {
             return Some(Arc::clone(file));
         }
-        let file = Arc::new(self.load(&mapping));
-        if let Some(code) = &file.code {
+        let (file, layout) = LoadedFile::load(self.pid, &mapping);
+        if let Some(layout) = layout {
             self.unwinder.add_module(Module::new(
                 file.path.to_string_lossy().into_owned(),
                 mapping.start..mapping.end,
                 file.bias,
-                code.unwind_sections(),
+                layout.unwind_sections(),
             ));
         }
+        let file = Arc::new(file);
         self.files.insert(mapping.start, Arc::clone(&file));
         Some(file)
-    }
-
-    fn load(&self, mapping: &Mapping) -> LoadedFile {
-        let bytes = read_mapped_file(self.pid, mapping);
-        let mut code = bytes.and_then(|bytes| ElfCode::parse(&bytes).ok());
-        if let Some(code) = code.as_mut().filter(|code| code.is_stripped())
-            && let Some(debug) = debug_files::find(&mapping.path, code)
-        {
-            code.add_symbols_of(debug);
-        }
-        let file_address = code
-            .as_ref()
-            .and_then(|code| code.address_of_offset(mapping.offset));
-        LoadedFile {
-            path: Arc::clone(&mapping.path),
-            bias: mapping
-                .start
-                .wrapping_sub(file_address.unwrap_or(mapping.offset)),
-            code,
-        }
     }
 
     /// Walks one stack. `stack` holds the bytes from `registers.sp` upwards.
@@ -184,26 +151,6 @@ impl StackWalker {
     }
 }
 
-/// The bytes of the file behind a mapping, through the target's own root directory; the vdso from its memory.
-fn read_mapped_file(pid: u32, mapping: &Mapping) -> Option<Vec<u8>> {
-    if mapping.path.as_os_str() == "[vdso]" {
-        let mut bytes = vec![0; usize::try_from(mapping.end - mapping.start).ok()?];
-        let memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;
-        memory.read_exact_at(&mut bytes, mapping.start).ok()?;
-        return Some(bytes);
-    }
-    let inside = mapping.path.strip_prefix("/").ok()?;
-    let candidates = [
-        PathBuf::from(format!("/proc/{pid}/root")).join(inside),
-        mapping.path.to_path_buf(),
-        PathBuf::from(format!(
-            "/proc/{pid}/map_files/{:x}-{:x}",
-            mapping.start, mapping.end
-        )),
-    ];
-    candidates.iter().find_map(|path| std::fs::read(path).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +185,6 @@ mod tests {
         );
         assert!(!stack.complete);
         assert_eq!(stack.addresses.first(), Some(&here));
-        assert!(walker.file_at(here).unwrap().code.is_some());
+        assert!(walker.met_file_at(here).unwrap().symbols().is_some());
     }
 }

@@ -204,6 +204,7 @@ fn builder(rate_hz: u32, hardware: bool, kernel: bool) -> Builder<'static> {
         .mmap(true)
         .mmap2(true)
         .comm(true)
+        .comm_exec(true)
         .task(true)
         .sample_id_all(true)
         .clockid(perf_event::Clock::MONOTONIC)

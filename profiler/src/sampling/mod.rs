@@ -5,8 +5,10 @@
 //! values, [`mark`] finds for whom a worker thread works, and [`session`] is the thread that drains the rings, walks the stacks and looks at the Python
 //! stacks meanwhile.
 
+mod clock;
 pub mod events;
 mod mark;
 mod record;
 mod ring;
 pub mod session;
+pub mod target;

@@ -22,6 +22,7 @@ const CONTEXT_MARKERS: u64 = -4095_i64 as u64;
 /// What a sample holds. Stacks are from leaf to root.
 pub struct RawSample {
     pub time_ns: u64,
+    pub pid: u32,
     pub tid: u32,
     pub kernel: Vec<u64>,
     /// Registers and stack bytes of user space; nothing for kernel threads.
@@ -31,9 +32,26 @@ pub struct RawSample {
 /// A record that the recording has a use for.
 pub enum Record {
     Sample(RawSample),
-    Map { pid: u32, mapping: Mapping },
+    Map {
+        pid: u32,
+        mapping: Mapping,
+    },
     Lost(u64),
-    ThreadName { tid: u32, name: String },
+    /// A process or thread began.
+    Fork {
+        pid: u32,
+        parent: u32,
+    },
+    /// A process runs another program.
+    Exec {
+        pid: u32,
+        name: String,
+    },
+    ThreadName {
+        pid: u32,
+        tid: u32,
+        name: String,
+    },
 }
 
 /// Reads one record; `None` where it is of another kind or can't be read.
@@ -56,10 +74,19 @@ pub fn parse(kind: u32, misc: u16, body: RawData<'_>, info: RecordParseInfo) -> 
             })
         }
         EventRecord::Lost(lost) => Some(Record::Lost(lost.count)),
-        EventRecord::Comm(comm) => Some(Record::ThreadName {
-            tid: u32::try_from(comm.tid).ok()?,
-            name: String::from_utf8_lossy(&comm.name.as_slice()).into_owned(),
+        EventRecord::Fork(fork) => Some(Record::Fork {
+            pid: u32::try_from(fork.pid).ok()?,
+            parent: u32::try_from(fork.ppid).ok()?,
         }),
+        EventRecord::Comm(comm) => {
+            let pid = u32::try_from(comm.pid).ok()?;
+            let tid = u32::try_from(comm.tid).ok()?;
+            let name = String::from_utf8_lossy(&comm.name.as_slice()).into_owned();
+            Some(match comm.is_execve {
+                true => Record::Exec { pid, name },
+                false => Record::ThreadName { pid, tid, name },
+            })
+        }
         _ => None,
     }
 }
@@ -88,6 +115,7 @@ fn raw_sample(sample: &SampleRecord<'_>) -> Option<RawSample> {
             });
     Some(RawSample {
         time_ns: sample.timestamp?,
+        pid: u32::try_from(sample.pid?).ok()?,
         tid: u32::try_from(sample.tid?).ok()?,
         kernel,
         user,

@@ -1,9 +1,10 @@
 //! One recording: drains the rings, walks each stack copy and looks at the Python stacks meanwhile.
 //!
-//! In: sampling events of a process. Out: a [`Recording`], raw and unnamed; nothing is symbolised here, so that
-//! the loop keeps up. The work is done on a thread of its own between [`Session::start`] and [`Session::stop`].
+//! In: sampling events and the processes that they were opened on. Out: [`Recording`], one [`Target`] a program, raw and
+//! unnamed; nothing is symbolised here, so that the loop keeps up. The work is done on a thread of its own between
+//! [`Session::start`] and [`Session::stop`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,86 +12,56 @@ use std::thread::JoinHandle;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::time::{ClockId, clock_gettime};
 
 use super::events::SamplingEvents;
-use super::mark::works_for;
-use super::record::{RawSample, Record, parse};
-use crate::native::unwind::{NativeStack, StackWalker};
-use crate::python::{PythonReader, PythonSnapshot};
+use super::record::{Record, parse};
+use super::target::Target;
+use crate::native::maps::Maps;
 
 /// How long the loop waits for samples before it looks whether it is to stop.
 const POLL_MS: u8 = 20;
 
-/// One sample with walked, unnamed stack.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// When it was taken, CLOCK_MONOTONIC ns.
-    pub time_ns: u64,
-    /// The thread.
-    pub tid: u32,
-    /// Kernel addresses, from leaf to root.
-    pub kernel: Vec<u64>,
-    /// User addresses.
-    pub user: NativeStack,
-    /// The thread whose work this thread did, where its stack says so.
-    pub works_for: Option<u32>,
-}
-
 /// Everything that one recording gathered.
-#[derive(Debug, Default)]
 pub struct Recording {
-    /// In the order in which they were read: by time on each CPU.
-    pub samples: Vec<Sample>,
-    /// Python stacks by the time at which they were read, CLOCK_MONOTONIC ns, ascending.
-    pub snapshots: Vec<(u64, Arc<PythonSnapshot>)>,
-    /// Looks at the Python stacks that failed.
-    pub failed_snapshots: u64,
+    /// The events, to record on.
+    pub events: SamplingEvents,
+    /// The programs that ran, in the order in which they began.
+    pub targets: Vec<Target>,
     /// Samples that found no room in the rings.
     pub lost: u64,
-    /// Names of threads that were renamed meanwhile.
-    pub thread_names: HashMap<u32, String>,
-}
-
-/// What the sampling thread works with; handed back at the end.
-pub struct Tools {
-    /// The sampling events.
-    pub events: SamplingEvents,
-    /// The reader of Python stacks.
-    pub python: Box<PythonReader>,
-    /// The stack walker, which names the target.
-    pub walker: StackWalker,
 }
 
 /// A recording under way.
 pub struct Session {
     stop: Arc<AtomicBool>,
     in_op: Arc<AtomicU64>,
-    thread: JoinHandle<io::Result<(Tools, Recording)>>,
+    thread: JoinHandle<io::Result<Recording>>,
 }
 
 impl Session {
-    /// Starts to record. Samples that are taken while a frame of the Python function `op` is on a stack are counted
-    /// as they come.
+    /// Starts to record `target` and the processes that it starts. Samples that are taken while a frame of the Python
+    /// function `op` is on a stack are counted as they come.
     ///
     /// # Errors
     /// When the thread can't be started.
-    pub fn start(tools: Tools, op: &str) -> io::Result<Session> {
+    pub fn start(events: SamplingEvents, target: Target, op: Option<&str>) -> io::Result<Session> {
         let stop = Arc::new(AtomicBool::new(false));
         let in_op = Arc::new(AtomicU64::new(0));
         let mut worker = Loop {
-            tools,
-            op: op.to_owned(),
+            op: op.map(str::to_owned),
             in_op: Arc::clone(&in_op),
-            recording: Recording::default(),
+            running: HashMap::from([(target.pid(), 0)]),
+            recording: Recording {
+                events,
+                targets: vec![target],
+                lost: 0,
+            },
         };
         let asked_to_stop = Arc::clone(&stop);
+        let run = move || worker.run(&asked_to_stop).map(|()| worker.recording);
         let thread = std::thread::Builder::new()
             .name("sampler".to_owned())
-            .spawn(move || {
-                worker.run(&asked_to_stop)?;
-                Ok((worker.tools, worker.recording))
-            })?;
+            .spawn(run)?;
         Ok(Session {
             stop,
             in_op,
@@ -107,7 +78,7 @@ impl Session {
     ///
     /// # Errors
     /// What the system said to the sampling thread.
-    pub fn stop(self) -> io::Result<(Tools, Recording)> {
+    pub fn stop(self) -> io::Result<Recording> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread
             .join()
@@ -116,34 +87,49 @@ impl Session {
 }
 
 struct Loop {
-    tools: Tools,
-    op: String,
+    op: Option<String>,
     in_op: Arc<AtomicU64>,
+    /// The target that a process runs now.
+    running: HashMap<u32, usize>,
     recording: Recording,
 }
 
 impl Loop {
     fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
-        self.tools.events.enable()?;
-        self.look_at_python()?;
+        self.recording.events.enable()?;
+        self.look_at_python(&BTreeSet::from_iter(0..self.recording.targets.len()))?;
+        let mut active = BTreeSet::new();
         while !stop.load(Ordering::Relaxed) {
             if self.wait()? {
-                let in_op = self.look_at_python()?;
-                let samples = self.drain();
-                if in_op {
-                    self.in_op.fetch_add(samples, Ordering::Relaxed);
-                }
+                active = self.gather(&active)?;
             }
         }
-        self.tools.events.disable()?;
-        self.look_at_python()?;
-        self.drain();
+        self.recording.events.disable()?;
+        self.gather(&active)?;
         Ok(())
+    }
+
+    /// Looks first at the Python stacks of the targets that were `active` last, since time changes them, then takes the
+    /// samples and looks at the rest. Gives the targets that are active now.
+    fn gather(&mut self, active: &BTreeSet<usize>) -> io::Result<BTreeSet<usize>> {
+        self.look_at_python(active)?;
+        let sampled = self.drain();
+        let now_active = BTreeSet::from_iter(sampled.iter().copied());
+        self.look_at_python(&(&now_active - active))?;
+        if let Some(op) = &self.op {
+            let targets = &self.recording.targets;
+            let in_op = sampled
+                .iter()
+                .filter(|target| targets[**target].last_ran(op))
+                .count();
+            self.in_op.fetch_add(in_op as u64, Ordering::Relaxed);
+        }
+        Ok(now_active)
     }
 
     fn wait(&self) -> io::Result<bool> {
         let mut ready: Vec<PollFd<'_>> = self
-            .tools
+            .recording
             .events
             .descriptors()
             .into_iter()
@@ -156,71 +142,83 @@ impl Loop {
         }
     }
 
-    /// Takes a snapshot; true where the op is on a stack.
-    fn look_at_python(&mut self) -> io::Result<bool> {
-        let before = now_ns()?;
-        let Some(snapshot) = self.tools.python.snapshot() else {
-            self.recording.failed_snapshots += 1;
-            return Ok(false);
+    /// Reads what waits in the rings; gives the target of each sample.
+    fn drain(&mut self) -> Vec<usize> {
+        let info = self.recording.events.parse_info();
+        let Recording {
+            events,
+            targets,
+            lost,
+        } = &mut self.recording;
+        let mut programs = Programs {
+            running: &mut self.running,
+            targets,
         };
-        let middle = before + (now_ns()? - before) / 2;
-        let in_op = snapshot.threads.iter().any(|thread| {
-            thread
-                .frames
-                .iter()
-                .any(|frame| *frame.function == *self.op)
-        });
-        let same = self
-            .recording
-            .snapshots
-            .last()
-            .filter(|(_, last)| **last == snapshot);
-        let snapshot = same.map_or_else(|| Arc::new(snapshot), |(_, last)| Arc::clone(last));
-        self.recording.snapshots.push((middle, snapshot));
-        Ok(in_op)
-    }
-
-    /// Reads what waits in the rings; gives the number of samples.
-    fn drain(&mut self) -> u64 {
-        let info = self.tools.events.parse_info();
-        let Tools { events, walker, .. } = &mut self.tools;
-        let pid = walker.pid();
-        let recording = &mut self.recording;
-        let before = recording.samples.len();
+        let mut sampled = Vec::new();
         for ring in events.rings() {
             ring.drain(|kind, misc, body| match parse(kind, misc, body, info) {
-                Some(Record::Sample(sample)) => recording.samples.push(walk(walker, sample)),
-                Some(Record::Map {
-                    pid: whose,
-                    mapping,
-                }) if whose == pid => walker.map(mapping),
-                Some(Record::Lost(count)) => recording.lost += count,
-                Some(Record::ThreadName { tid, name }) => {
-                    recording.thread_names.insert(tid, name);
+                Some(Record::Sample(sample)) => {
+                    let index = programs.of(sample.pid);
+                    programs.targets[index].add(sample);
+                    sampled.push(index);
                 }
-                Some(Record::Map { .. }) | None => {}
+                Some(Record::Lost(count)) => *lost += count,
+                Some(Record::Map { pid, mapping }) => programs.get(pid).map(mapping),
+                Some(Record::Fork { pid, parent }) => programs.fork(pid, parent),
+                Some(Record::Exec { pid, name }) => programs.exec(pid, name),
+                Some(Record::ThreadName { pid, tid, name }) => {
+                    programs.get(pid).name_thread(tid, name);
+                }
+                None => {}
             });
         }
-        (recording.samples.len() - before) as u64
+        sampled
+    }
+
+    fn look_at_python(&mut self, targets: &BTreeSet<usize>) -> io::Result<()> {
+        targets
+            .iter()
+            .try_for_each(|&index| self.recording.targets[index].look_at_python())
     }
 }
 
-fn walk(walker: &mut StackWalker, sample: RawSample) -> Sample {
-    let (user, works_for) = match sample.user {
-        Some((registers, stack)) => (walker.walk(registers, &stack), works_for(&stack)),
-        None => (NativeStack::default(), None),
-    };
-    Sample {
-        time_ns: sample.time_ns,
-        tid: sample.tid,
-        kernel: sample.kernel,
-        user,
-        works_for,
-    }
+/// Which target a process is at present.
+struct Programs<'a> {
+    running: &'a mut HashMap<u32, usize>,
+    targets: &'a mut Vec<Target>,
 }
 
-/// CLOCK_MONOTONIC, the clock of the samples, ns.
-fn now_ns() -> io::Result<u64> {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
-    Ok(now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned())
+impl Programs<'_> {
+    fn of(&mut self, pid: u32) -> usize {
+        match self.running.get(&pid) {
+            Some(&index) => index,
+            // Its fork was recorded on another CPU and is not read yet, or the process is gone again.
+            None => self.begin(Target::new(pid, Maps::read(pid).unwrap_or_default(), None)),
+        }
+    }
+
+    fn get(&mut self, pid: u32) -> &mut Target {
+        let index = self.of(pid);
+        &mut self.targets[index]
+    }
+
+    fn begin(&mut self, target: Target) -> usize {
+        self.running.insert(target.pid(), self.targets.len());
+        self.targets.push(target);
+        self.targets.len() - 1
+    }
+
+    fn fork(&mut self, pid: u32, parent: u32) {
+        if pid != parent && !self.running.contains_key(&pid) {
+            let child = self.get(parent).forked(pid);
+            self.begin(child);
+        }
+    }
+
+    /// A new program begins in a process, with none of the old one's mappings.
+    fn exec(&mut self, pid: u32, name: String) {
+        let mut target = Target::new(pid, Maps::default(), None);
+        target.name_thread(pid, name);
+        self.begin(target);
+    }
 }

@@ -1,44 +1,22 @@
-//! What an ELF file says of its code: unwind tables, function symbols, load segments.
+//! What an ELF file calls its functions.
 //!
-//! Bytes in, owned tables out. Every offset and size in the file is checked: a truncated or foreign file is
-//! an error or has fewer symbols, never a panic.
+//! Bytes in, owned tables out. Every offset and size in the file is checked: a truncated or foreign file is an error or
+//! has fewer symbols, never a panic.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use framehop::ExplicitModuleSectionInfo;
 use goblin::elf::Elf;
 use goblin::elf::note::NT_GNU_BUILD_ID;
-use goblin::elf::program_header::{PF_X, PT_LOAD};
 use goblin::elf::reloc::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT};
 use goblin::elf::sym::STT_FUNC;
 
-/// A section's address in the file's own address space and its bytes.
-type Section = (Range<u64>, Arc<[u8]>);
-
-/// The parts of an ELF file that unwinding and naming need. Addresses are the file's own (SVMA).
+/// The functions of an ELF file. Addresses are the file's own (SVMA).
 #[derive(Debug, Default)]
-pub struct ElfCode {
-    /// The executable ones: a page of the file may lie in several segments, at a different distance in each.
-    segments: Vec<Segment>,
-    text: Option<Range<u64>>,
-    got: Option<Range<u64>>,
-    eh_frame: Option<Section>,
-    eh_frame_hdr: Option<Section>,
-    debug_frame: Option<Arc<[u8]>>,
+pub struct SymbolTable {
     symbols: Vec<Symbol>,
     function_starts: Vec<u64>,
     imports: Vec<Import>,
     build_id: Option<Vec<u8>>,
     debug_link: Option<String>,
     stripped: bool,
-}
-
-#[derive(Debug)]
-struct Segment {
-    offset: u64,
-    address: u64,
-    size: u64,
 }
 
 /// A function that the file takes from another one.
@@ -61,53 +39,21 @@ pub struct Symbol {
     pub name: String,
 }
 
-impl ElfCode {
-    /// Reads the tables out of a whole ELF file.
+impl SymbolTable {
+    /// Reads the symbols out of a whole ELF file.
     ///
     /// # Errors
     /// The parser's own message when `bytes` is not a readable ELF file.
-    pub fn parse(bytes: &[u8]) -> Result<ElfCode, goblin::error::Error> {
+    pub fn parse(bytes: &[u8]) -> Result<SymbolTable, goblin::error::Error> {
         let elf = Elf::parse(bytes)?;
-        let segments = elf
-            .program_headers
-            .iter()
-            .filter(|header| header.p_type == PT_LOAD && header.p_flags & PF_X != 0)
-            .map(|header| Segment {
-                offset: header.p_offset,
-                address: header.p_vaddr,
-                size: header.p_filesz,
-            })
-            .collect();
-        let eh_frame_hdr = section(&elf, bytes, ".eh_frame_hdr");
-        Ok(ElfCode {
-            segments,
-            text: section_range(&elf, ".text"),
-            got: section_range(&elf, ".got"),
-            eh_frame: section(&elf, bytes, ".eh_frame"),
-            function_starts: eh_frame_hdr
-                .as_ref()
-                .map(function_starts)
-                .unwrap_or_default(),
-            eh_frame_hdr,
-            debug_frame: section(&elf, bytes, ".debug_frame").map(|(_, data)| data),
+        Ok(SymbolTable {
             symbols: function_symbols(&elf),
+            function_starts: function_starts(&elf, bytes).unwrap_or_default(),
             imports: imports(&elf),
             build_id: build_id(&elf, bytes),
             debug_link: debug_link(&elf, bytes),
             stripped: elf.syms.is_empty(),
         })
-    }
-
-    /// Translates an offset in the file, within its code, to the file's own address space.
-    pub fn address_of_offset(&self, offset: u64) -> Option<u64> {
-        let segment = self.segments.iter().find(|segment| {
-            // The loader maps whole pages, so a mapping may begin before its segment does.
-            let page_start = segment.offset & !0xfff;
-            (page_start..segment.offset.saturating_add(segment.size)).contains(&offset)
-        })?;
-        offset
-            .checked_add(segment.address)?
-            .checked_sub(segment.offset)
     }
 
     /// What identifies the build: a debug file has the same.
@@ -126,7 +72,7 @@ impl ElfCode {
     }
 
     /// Takes over the symbols of the debug file.
-    pub fn add_symbols_of(&mut self, debug: ElfCode) {
+    pub fn add_symbols_of(&mut self, debug: SymbolTable) {
         self.symbols.extend(debug.symbols);
         order(&mut self.symbols);
     }
@@ -159,21 +105,6 @@ impl ElfCode {
             .partition_point(|start| *start <= address);
         self.function_starts[..after].last().copied()
     }
-
-    /// The section data as framehop takes it.
-    pub fn unwind_sections(&self) -> ExplicitModuleSectionInfo<Arc<[u8]>> {
-        ExplicitModuleSectionInfo {
-            base_svma: 0,
-            text_svma: self.text.clone(),
-            got_svma: self.got.clone(),
-            eh_frame_svma: self.eh_frame.as_ref().map(|(range, _)| range.clone()),
-            eh_frame: self.eh_frame.as_ref().map(|(_, data)| Arc::clone(data)),
-            eh_frame_hdr_svma: self.eh_frame_hdr.as_ref().map(|(range, _)| range.clone()),
-            eh_frame_hdr: self.eh_frame_hdr.as_ref().map(|(_, data)| Arc::clone(data)),
-            debug_frame: self.debug_frame.clone(),
-            ..Default::default()
-        }
-    }
 }
 
 /// What is known of the function at an address.
@@ -191,28 +122,19 @@ fn section_header<'a>(elf: &'a Elf<'_>, name: &str) -> Option<&'a goblin::elf::S
         .find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(name))
 }
 
-fn section_range(elf: &Elf<'_>, name: &str) -> Option<Range<u64>> {
-    let header = section_header(elf, name)?;
-    Some(header.sh_addr..header.sh_addr.checked_add(header.sh_size)?)
-}
-
-fn section(elf: &Elf<'_>, bytes: &[u8], name: &str) -> Option<Section> {
-    let file_range = section_header(elf, name)?.file_range()?;
-    Some((section_range(elf, name)?, bytes.get(file_range)?.into()))
-}
-
 /// Where functions start, from the search table of `.eh_frame_hdr` in the one form that linkers write
 /// (LSB Core, "DWARF Extensions": pc-relative frame pointer, udata4 count, datarel sdata4 rows).
-fn function_starts((range, data): &Section) -> Vec<u64> {
-    if data.get(..4) != Some(&[1, 0x1b, 0x03, 0x3b]) {
-        return Vec::new();
+fn function_starts(elf: &Elf<'_>, bytes: &[u8]) -> Option<Vec<u64>> {
+    let header = section_header(elf, ".eh_frame_hdr")?;
+    let data = bytes.get(header.file_range()?)?;
+    if data.get(..4)? != [1, 0x1b, 0x03, 0x3b] {
+        return None;
     }
-    let rows = data.get(12..).unwrap_or_default().chunks_exact(8);
-    rows.map(|row| {
+    let start_of = |row: &[u8]| {
         let relative = i32::from_le_bytes([row[0], row[1], row[2], row[3]]);
-        range.start.wrapping_add_signed(i64::from(relative))
-    })
-    .collect()
+        header.sh_addr.wrapping_add_signed(relative.into())
+    };
+    Some(data.get(12..)?.chunks_exact(8).map(start_of).collect())
 }
 
 /// Undefined functions with the slots that the loader fills (x86-64 psABI, table 4.9: relocation types).
@@ -281,14 +203,14 @@ fn debug_link(elf: &Elf<'_>, bytes: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-impl ElfCode {
+impl SymbolTable {
     /// A stripped file with a build id and a debug link.
-    pub(super) fn stripped_with(build_id: Vec<u8>, debug_link: &str) -> ElfCode {
-        ElfCode {
+    pub(super) fn stripped_with(build_id: Vec<u8>, debug_link: &str) -> SymbolTable {
+        SymbolTable {
             build_id: Some(build_id),
             debug_link: Some(debug_link.to_owned()),
             stripped: true,
-            ..ElfCode::default()
+            ..SymbolTable::default()
         }
     }
 }
@@ -303,7 +225,7 @@ mod tests {
 
     #[test]
     fn finds_a_function_of_this_very_program() {
-        let elf = ElfCode::parse(&own_bytes()).unwrap();
+        let elf = SymbolTable::parse(&own_bytes()).unwrap();
         let symbol = elf
             .symbols
             .iter()
@@ -318,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_unwind_table_knows_where_functions_start() {
-        let mut elf = ElfCode::parse(&own_bytes()).unwrap();
+        let mut elf = SymbolTable::parse(&own_bytes()).unwrap();
         let inside = elf
             .symbols
             .iter()
@@ -337,11 +259,10 @@ mod tests {
     fn truncated_files_are_errors_or_empty_but_never_panic() {
         let bytes = own_bytes();
         for length in [0, 1, 16, 63, 64, 65, 1000, bytes.len() / 2, bytes.len() - 1] {
-            if let Ok(elf) = ElfCode::parse(&bytes[..length]) {
+            if let Ok(elf) = SymbolTable::parse(&bytes[..length]) {
                 let _ = elf.function_at(0x1000);
-                let _ = elf.unwind_sections();
             }
         }
-        assert!(ElfCode::parse(b"#!/bin/sh\n").is_err());
+        assert!(SymbolTable::parse(b"#!/bin/sh\n").is_err());
     }
 }

@@ -1,0 +1,116 @@
+//! The files that are mapped into the target: read when their code is met, their symbols when a name is wanted.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::debug_files;
+use super::layout::CodeLayout;
+use super::maps::Mapping;
+use super::symbol_table::SymbolTable;
+
+/// A file mapped into the target, and how far it was moved from its own addresses.
+#[derive(Debug)]
+pub struct LoadedFile {
+    /// The path as the target sees it.
+    pub path: Arc<Path>,
+    /// Address in the target minus address in the file.
+    pub bias: u64,
+    source: Source,
+    symbols: OnceLock<Option<SymbolTable>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// A path as this process sees it.
+    Path(PathBuf),
+    /// Code that is in no file.
+    Bytes(Vec<u8>),
+    /// It can't be read.
+    Nothing,
+}
+
+impl LoadedFile {
+    /// The file behind a mapping of process `pid`, with where its code lies; that is `None` where it can't be read as ELF.
+    pub(super) fn load(pid: u32, mapping: &Mapping) -> (LoadedFile, Option<CodeLayout>) {
+        let source = Source::of(pid, mapping);
+        let layout = source
+            .read()
+            .ok()
+            .and_then(|bytes| CodeLayout::parse(&bytes).ok());
+        let address = layout
+            .as_ref()
+            .and_then(|layout| layout.address_of_offset(mapping.offset));
+        let file = LoadedFile {
+            path: Arc::clone(&mapping.path),
+            bias: mapping
+                .start
+                .wrapping_sub(address.unwrap_or(mapping.offset)),
+            source,
+            symbols: OnceLock::new(),
+        };
+        (file, layout)
+    }
+
+    /// What the file, or its debug file, calls its functions; `None` where it can't be read as ELF.
+    pub fn symbols(&self) -> Option<&SymbolTable> {
+        self.symbols.get_or_init(|| self.read_symbols()).as_ref()
+    }
+
+    fn read_symbols(&self) -> Option<SymbolTable> {
+        let mut symbols = SymbolTable::parse(&self.source.read().ok()?).ok()?;
+        if symbols.is_stripped()
+            && let Some(debug) = debug_files::find(&self.path, &symbols)
+        {
+            symbols.add_symbols_of(debug);
+        }
+        Some(symbols)
+    }
+}
+
+impl Source {
+    /// Through the target's own root directory where that is another one; the vdso from the target's memory.
+    fn of(pid: u32, mapping: &Mapping) -> Source {
+        if mapping.path.as_os_str() == "[vdso]" {
+            return read_memory(pid, mapping).map_or(Source::Nothing, Source::Bytes);
+        }
+        let Ok(inside) = mapping.path.strip_prefix("/") else {
+            return Source::Nothing;
+        };
+        let as_the_target_sees_it = PathBuf::from(format!("/proc/{pid}/root")).join(inside);
+        let here = mapping.path.to_path_buf();
+        let range = format!("{:x}-{:x}", mapping.start, mapping.end);
+        let deleted = PathBuf::from(format!("/proc/{pid}/map_files")).join(range);
+        let there = identity(&as_the_target_sees_it);
+        match there.is_some() && there != identity(&here) {
+            true => Source::Path(as_the_target_sees_it),
+            // This one is still there when the target is gone.
+            false if here.is_file() => Source::Path(here),
+            false if deleted.is_file() => Source::Path(deleted),
+            false => Source::Nothing,
+        }
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Source::Path(path) => std::fs::read(path),
+            Source::Bytes(bytes) => Ok(bytes.clone()),
+            Source::Nothing => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+/// What tells a file from all others of this machine.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+fn read_memory(pid: u32, mapping: &Mapping) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(mapping.end - mapping.start).ok()?];
+    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    memory.read_exact_at(&mut bytes, mapping.start).ok()?;
+    Some(bytes)
+}

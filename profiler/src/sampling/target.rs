@@ -1,0 +1,187 @@
+//! What is gathered of one program in one process: from its start to its end, its exec, or the end of the recording.
+//!
+//! In: raw samples and records of life. Out: walked stacks and Python stacks, unnamed, with what names them.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use super::clock::now_ns;
+use super::mark::works_for;
+use super::record::RawSample;
+use crate::native::maps::{Mapping, Maps};
+use crate::native::unwind::{NativeStack, StackWalker};
+use crate::python::{PythonReader, PythonSnapshot};
+
+/// How long to wait between looks for an interpreter in a process that has just begun to run, ns.
+const RETRY_NS: u64 = 50_000_000;
+/// How often to look for it.
+const TRIES: u32 = 40;
+
+/// One sample with walked, unnamed stack.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// When it was taken, CLOCK_MONOTONIC ns.
+    pub time_ns: u64,
+    /// The thread.
+    pub tid: u32,
+    /// Kernel addresses, from leaf to root.
+    pub kernel: Vec<u64>,
+    /// User addresses.
+    pub user: NativeStack,
+    /// The thread whose work this thread did, where its stack says so.
+    pub works_for: Option<u32>,
+}
+
+/// The interpreter of a target.
+enum Interpreter {
+    Found(Box<PythonReader>),
+    /// The process may not have come so far yet, or may not be Python at all.
+    NotYet {
+        next_try_ns: u64,
+        tries: u32,
+    },
+}
+
+/// What was gathered of a program.
+#[derive(Default)]
+pub struct Gathered {
+    /// In the order in which they were read: by time on each CPU.
+    pub samples: Vec<Sample>,
+    /// Python stacks by the time at which they were read, CLOCK_MONOTONIC ns, ascending.
+    pub snapshots: Vec<(u64, Arc<PythonSnapshot>)>,
+    /// Looks at the Python stacks that failed.
+    pub failed_snapshots: u64,
+    /// Names of its threads.
+    pub thread_names: HashMap<u32, String>,
+}
+
+/// One program in one process.
+pub struct Target {
+    walker: StackWalker,
+    interpreter: Interpreter,
+    gathered: Gathered,
+}
+
+impl Target {
+    /// The program of process `pid` with its executable mappings; its interpreter, if it is known already.
+    pub fn new(pid: u32, maps: Maps, python: Option<Box<PythonReader>>) -> Target {
+        let not_yet = Interpreter::NotYet {
+            next_try_ns: 0,
+            tries: TRIES,
+        };
+        Target {
+            walker: StackWalker::new(pid, maps),
+            interpreter: python.map_or(not_yet, Interpreter::Found),
+            gathered: Gathered::default(),
+        }
+    }
+
+    /// A process that was just forked from this one: it has the same mappings.
+    pub(super) fn forked(&self, pid: u32) -> Target {
+        Target::new(pid, self.walker.maps().clone(), None)
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.walker.pid()
+    }
+
+    /// Gives the interpreter back, to record on.
+    pub fn take_python(&mut self) -> Option<Box<PythonReader>> {
+        let none = Interpreter::NotYet {
+            next_try_ns: 0,
+            tries: 0,
+        };
+        match std::mem::replace(&mut self.interpreter, none) {
+            Interpreter::Found(python) => Some(python),
+            Interpreter::NotYet { .. } => None,
+        }
+    }
+
+    /// What names the addresses, and what was gathered.
+    pub fn into_parts(self) -> (StackWalker, Gathered) {
+        (self.walker, self.gathered)
+    }
+
+    pub(super) fn name_thread(&mut self, tid: u32, name: String) {
+        self.gathered.thread_names.insert(tid, name);
+    }
+
+    pub(super) fn map(&mut self, mapping: Mapping) {
+        self.walker.map(mapping);
+    }
+
+    /// Walks and keeps a sample.
+    pub(super) fn add(&mut self, sample: RawSample) {
+        let (user, works_for) = match sample.user {
+            Some((registers, stack)) => (self.walker.walk(registers, &stack), works_for(&stack)),
+            None => (NativeStack::default(), None),
+        };
+        let pid = self.pid();
+        let names = &mut self.gathered.thread_names;
+        names
+            .entry(sample.tid)
+            .or_insert_with(|| thread_name(pid, sample.tid));
+        self.gathered.samples.push(Sample {
+            time_ns: sample.time_ns,
+            tid: sample.tid,
+            kernel: sample.kernel,
+            user,
+            works_for,
+        });
+    }
+
+    /// Whether the Python function `op` was on a stack at the last look.
+    pub(super) fn last_ran(&self, op: &str) -> bool {
+        self.gathered
+            .snapshots
+            .last()
+            .is_some_and(|(_, snapshot)| snapshot.runs(op))
+    }
+
+    /// Reads and keeps the Python stacks, if the process has an interpreter.
+    pub(super) fn look_at_python(&mut self) -> io::Result<()> {
+        let before = now_ns()?;
+        self.find_interpreter(before);
+        let Interpreter::Found(python) = &mut self.interpreter else {
+            return Ok(());
+        };
+        let Some(snapshot) = python.snapshot() else {
+            self.gathered.failed_snapshots += 1;
+            return Ok(());
+        };
+        let middle = before + (now_ns()? - before) / 2;
+        let same = self
+            .gathered
+            .snapshots
+            .last()
+            .filter(|(_, last)| **last == snapshot);
+        let snapshot = same.map_or_else(|| Arc::new(snapshot), |(_, last)| Arc::clone(last));
+        self.gathered.snapshots.push((middle, snapshot));
+        Ok(())
+    }
+
+    fn find_interpreter(&mut self, now: u64) {
+        let Interpreter::NotYet { next_try_ns, tries } = &mut self.interpreter else {
+            return;
+        };
+        if *tries == 0 || now < *next_try_ns || !self.walker.maps().any_file(looks_like_python) {
+            return;
+        }
+        *tries -= 1;
+        *next_try_ns = now + RETRY_NS;
+        if let Ok(python) = PythonReader::new(self.walker.pid()) {
+            self.interpreter = Interpreter::Found(Box::new(python));
+        }
+    }
+}
+
+fn looks_like_python(file_name: &str) -> bool {
+    file_name.contains("python")
+}
+
+fn thread_name(pid: u32, tid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"))
+        .map_or_else(|_| tid.to_string(), |name| name.trim_end().to_owned())
+}
