@@ -6,12 +6,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
 use crate::error::{Error, Exit};
 use crate::job::{self, Outcome};
 use crate::plan::{Options, Plan};
 use crate::progress::Progress;
+use crate::record::{self, AttachOptions, RecordOptions};
 use crate::{interrupt, table};
 
 /// Is my Rust kernel faster than NumPy, and if not, why?
@@ -19,12 +21,40 @@ use crate::{interrupt, table};
 /// Times one op of NumPy and of the module raptors in interleaved windows, counts events, samples native and Python stacks, and
 /// leaves a directory with the verdict, the numbers and the flame graphs.
 #[derive(Debug, Parser)]
-#[command(name = "raptors-prof", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(
+    name = "raptors-prof", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 100,
+    args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true
+)]
 struct Cli {
     #[command(flatten)]
-    options: Options,
+    options: Option<Options>,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Profiles any program and the processes that it starts, without an op
+    #[command(
+        after_help = "Example: raptors-prof record -o profile -- python3 app.py\n\n\
+        The program keeps its input, output and exit code (128 + N where signal N ends it). After Ctrl-C: 130."
+    )]
+    Record {
+        #[command(flatten)]
+        options: RecordOptions,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Profiles a process that runs already, and leaves it as it was
+    #[command(after_help = "Example: raptors-prof attach --pid 1234 --duration 10 -o profile")]
+    Attach {
+        #[command(flatten)]
+        options: AttachOptions,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 const AFTER_HELP: &str = "\
@@ -48,29 +78,61 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let exit = match run(cli) {
+    match run(cli) {
         Ok(exit) => exit,
         Err(error) => {
             message(format_args!("error: {error}"));
-            error.exit()
+            error.exit().into()
         }
-    };
-    exit.into()
+    }
 }
 
-fn run(cli: Cli) -> Result<Exit, Error> {
+fn run(cli: Cli) -> Result<ExitCode, Error> {
     interrupt::install()?;
-    let Cli { options, output } = cli;
-    let plan = Plan::new(options)?;
-    let progress = Progress::new(output.quiet);
     let command = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
+    match (cli.command, cli.options) {
+        (Some(Command::Record { options, output }), _) => {
+            let outcome = record::record(&options, command)?;
+            let passed_on = outcome.summary.header.passed_on();
+            Ok(show_recording(&outcome, &output).unwrap_or_else(|| passed_on.into()))
+        }
+        (Some(Command::Attach { options, output }), _) => {
+            let outcome = record::attach(&options, command)?;
+            Ok(show_recording(&outcome, &output).unwrap_or_else(|| Exit::Done.into()))
+        }
+        (None, Some(options)) => measure(options, command, &cli.output),
+        (None, None) => Err(Error::Usage),
+    }
+}
+
+/// The main job.
+fn measure(options: Options, command: Vec<String>, output: &OutputArgs) -> Result<ExitCode, Error> {
+    let plan = Plan::new(options)?;
+    let progress = Progress::new(output.quiet);
     let outcome = job::run(&plan, command, &progress);
     progress.finish();
     let outcome = outcome?;
     show(&outcome, output.json, output.quiet);
-    Ok(outcome.exit)
+    Ok(outcome.exit.into())
+}
+
+/// Everything goes to stderr but `--json`: stdout may be the program's. Gives the exit code that overrules its own.
+fn show_recording(outcome: &record::Outcome, output: &OutputArgs) -> Option<ExitCode> {
+    if output.json {
+        print_json(&outcome.summary);
+    } else if !output.quiet {
+        message(format_args!(
+            "{}",
+            table::recording(&outcome.summary, &outcome.directory).trim_end()
+        ));
+    }
+    outcome
+        .summary
+        .header
+        .interrupted
+        .then(|| Exit::Interrupted.into())
 }
 
 fn show(outcome: &Outcome, json: bool, quiet: bool) {
@@ -84,12 +146,16 @@ fn show(outcome: &Outcome, json: bool, quiet: bool) {
         ));
     }
     if json {
-        match serde_json::to_string_pretty(&outcome.summary) {
-            Ok(json) => print(&(json + "\n")),
-            Err(error) => message(format_args!("error: the summary can't be printed: {error}")),
-        }
+        print_json(&outcome.summary);
     } else if !quiet {
         print(&table::table(&outcome.summary, &outcome.directory));
+    }
+}
+
+fn print_json(summary: &impl Serialize) {
+    match serde_json::to_string_pretty(summary) {
+        Ok(json) => print(&(json + "\n")),
+        Err(error) => message(format_args!("error: the summary can't be printed: {error}")),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::plan::PlanError;
+use crate::record::RecordError;
 use crate::run_dir::RunDirError;
 use crate::worker::WorkerError;
 
@@ -39,6 +40,12 @@ pub enum Error {
     /// The result can't be written.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
+    /// There is no recording.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Neither an op nor a command.
+    #[error("nothing to do: --op, --shape and --dtype say what to measure; --help tells more")]
+    Usage,
     /// Signals can't be handled.
     #[error("can't handle Ctrl-C: {0}")]
     Signals(#[from] ctrlc::Error),
@@ -48,21 +55,39 @@ impl Error {
     /// The exit code of this error.
     pub fn exit(&self) -> Exit {
         match self {
-            Error::Plan(_) => Exit::BadInput,
-            Error::Worker(error) => match error {
-                WorkerError::Spawn { .. }
-                | WorkerError::NotPython { .. }
-                | WorkerError::TooOld { .. } => Exit::BadInput,
-                WorkerError::Missing { .. } | WorkerError::Source(_) => Exit::Denied,
-                WorkerError::Disagree { .. }
-                | WorkerError::Died { .. }
-                | WorkerError::Protocol { .. } => Exit::WorkloadFailed,
-                WorkerError::Interrupted => Exit::Interrupted,
-            },
-            Error::RunDir(RunDirError::Taken { .. } | RunDirError::Unwritable { .. }) => {
-                Exit::BadInput
-            }
-            Error::RunDir(RunDirError::Write { .. }) | Error::Signals(_) => Exit::Denied,
+            Error::Plan(_) | Error::Usage => Exit::BadInput,
+            Error::Worker(error) => of_worker(error),
+            Error::RunDir(error) => of_run_dir(error),
+            Error::Record(error) => of_recording(error),
+            Error::Signals(_) => Exit::Denied,
         }
+    }
+}
+
+fn of_worker(error: &WorkerError) -> Exit {
+    match error {
+        WorkerError::Spawn { .. } | WorkerError::NotPython { .. } | WorkerError::TooOld { .. } => {
+            Exit::BadInput
+        }
+        WorkerError::Missing { .. } | WorkerError::Source(_) => Exit::Denied,
+        WorkerError::Disagree { .. } | WorkerError::Died { .. } | WorkerError::Protocol { .. } => {
+            Exit::WorkloadFailed
+        }
+        WorkerError::Interrupted => Exit::Interrupted,
+    }
+}
+
+fn of_run_dir(error: &RunDirError) -> Exit {
+    match error {
+        RunDirError::Taken { .. } | RunDirError::Unwritable { .. } => Exit::BadInput,
+        RunDirError::Write { .. } => Exit::Denied,
+    }
+}
+
+fn of_recording(error: &RecordError) -> Exit {
+    match error {
+        RecordError::Launch(_) | RecordError::NoProcess { .. } => Exit::BadInput,
+        RecordError::RunDir(error) => of_run_dir(error),
+        RecordError::Open(_) | RecordError::Io(_) => Exit::Denied,
     }
 }

@@ -33,7 +33,7 @@ pub struct Outcome {
 /// [`Error`] when there is nothing to write or no place for it; the run directory is not there then.
 pub fn run(plan: &Plan, command: Vec<String>, progress: &Progress) -> Result<Outcome, Error> {
     let created = chrono::Utc::now();
-    let run_dir = RunDir::create(plan.out.as_deref(), &plan.cell)?;
+    let run_dir = RunDir::create(plan.out.as_deref(), &plan.cell.name())?;
     let mut gathered = gather::Gathered::default();
     let interrupted = match gather::gather(plan, &mut gathered, progress) {
         Ok(()) => false,

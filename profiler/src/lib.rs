@@ -30,6 +30,7 @@ pub mod plan;
 pub mod profile;
 pub mod progress;
 pub mod python;
+pub mod record;
 pub mod recording;
 pub mod run_dir;
 pub mod sampling;

@@ -3,9 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use tempfile::TempDir;
-
-use crate::plan::Cell;
 
 /// Where runs go by default.
 const RUNS: &str = "results/runs";
@@ -46,14 +45,15 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the temporary directory beside `out`, or beside a new name under `results/runs`.
+    /// Makes the temporary directory beside `out`, or beside a new one under `results/runs` that is called after the time
+    /// and `name`.
     ///
     /// # Errors
     /// [`RunDirError::Taken`] and [`RunDirError::Unwritable`].
-    pub fn create(out: Option<&Path>, cell: &Cell) -> Result<RunDir, RunDirError> {
+    pub fn create(out: Option<&Path>, name: &str) -> Result<RunDir, RunDirError> {
         let place = match out {
             Some(out) => out.to_owned(),
-            None => Path::new(RUNS).join(default_name(cell)),
+            None => Path::new(RUNS).join(default_name(name)),
         };
         let unwritable = |source| RunDirError::Unwritable {
             path: place.clone(),
@@ -97,6 +97,18 @@ impl RunDir {
             path,
             reason: error.to_string(),
         })
+    }
+
+    /// Writes a value as JSON for people and scripts.
+    ///
+    /// # Errors
+    /// [`RunDirError::Write`].
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunDirError> {
+        let json = serde_json::to_string_pretty(value).map_err(|error| RunDirError::Write {
+            path: self.file(name),
+            reason: error.to_string(),
+        })?;
+        self.write(name, &(json + "\n"))
     }
 
     /// Gives the directory its name: the run is complete.
@@ -151,24 +163,13 @@ fn is_conflict(error: &io::Error) -> bool {
     )
 }
 
-fn default_name(cell: &Cell) -> String {
-    let now = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
-    format!("{now}-{}-{}-{}", cell.op, cell.shape, cell.dtype)
+fn default_name(name: &str) -> String {
+    format!("{}-{name}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Dtype, Layout, Op};
-
-    fn cell() -> Cell {
-        Cell {
-            op: Op::Add,
-            shape: "5x5".parse().unwrap(),
-            dtype: Dtype::Float32,
-            layout: Layout::Contiguous,
-        }
-    }
 
     fn entries(path: &Path) -> usize {
         std::fs::read_dir(path).unwrap().count()
@@ -178,7 +179,7 @@ mod tests {
     fn a_run_appears_when_it_is_complete() {
         let home = tempfile::tempdir().unwrap();
         let out = home.path().join("deep/run");
-        let run = RunDir::create(Some(&out), &cell()).unwrap();
+        let run = RunDir::create(Some(&out), "run").unwrap();
         run.write("summary.json", "{}").unwrap();
         assert!(!out.exists());
         assert_eq!(run.complete().unwrap(), out);
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn a_run_that_is_given_up_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
-        let run = RunDir::create(Some(&home.path().join("run")), &cell()).unwrap();
+        let run = RunDir::create(Some(&home.path().join("run")), "run").unwrap();
         run.write("numpy.svg", "").unwrap();
         drop(run);
         assert_eq!(entries(home.path()), 0);
@@ -207,14 +208,14 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let out = home.path().join("run");
         std::fs::create_dir(&out).unwrap();
-        RunDir::create(Some(&out), &cell())
+        RunDir::create(Some(&out), "run")
             .unwrap()
             .complete()
             .unwrap();
-        let late = RunDir::create(Some(&out), &cell()).unwrap();
+        let late = RunDir::create(Some(&out), "run").unwrap();
         std::fs::write(out.join("summary.json"), "").unwrap();
         assert!(matches!(
-            RunDir::create(Some(&out), &cell()),
+            RunDir::create(Some(&out), "run"),
             Err(RunDirError::Taken { .. })
         ));
         assert!(matches!(late.complete(), Err(RunDirError::Taken { .. })));
@@ -227,10 +228,10 @@ mod tests {
         let file = home.path().join("file");
         std::fs::write(&file, "").unwrap();
         assert!(matches!(
-            RunDir::create(Some(&file), &cell()),
+            RunDir::create(Some(&file), "run"),
             Err(RunDirError::Taken { .. })
         ));
-        let below = RunDir::create(Some(&file.join("run")), &cell());
+        let below = RunDir::create(Some(&file.join("run")), "run");
         assert!(matches!(below, Err(RunDirError::Unwritable { .. })));
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use crate::compare::{Comparison, Verdict};
 use crate::counters::Status;
 use crate::plan::Backend;
+use crate::profile::TopFrame;
+use crate::record::RecordSummary;
 use crate::summary::{BackendSummary, SamplingStatus, Summary};
 use crate::worker::Choice;
 
@@ -42,6 +44,34 @@ pub fn table(summary: &Summary, directory: &Path) -> String {
     lines.push(String::new());
     lines.push(format!("result: {}", directory.display()));
     lines.join("\n") + "\n"
+}
+
+/// The table of a recording that was written to `directory`.
+pub fn recording(summary: &RecordSummary, directory: &Path) -> String {
+    let sampling = &summary.sampling;
+    let mut lines = vec![format!(
+        "{} samples ({}, {} Hz) of {} in {:.1} s, {} merged, {} lost",
+        sampling.samples,
+        sampling.event,
+        sampling.rate_hz,
+        processes(summary),
+        summary.header.duration_s,
+        percent(sampling.merged_ratio),
+        sampling.lost
+    )];
+    if sampling.samples == 0 {
+        lines.push("nothing ran long enough to be seen: no flame graph".to_owned());
+    }
+    lines.extend(top_frames(&summary.top));
+    lines.push(format!("result: {}", directory.display()));
+    lines.join("\n") + "\n"
+}
+
+fn processes(summary: &RecordSummary) -> String {
+    match summary.processes.len() {
+        1 => "1 process".to_owned(),
+        count => format!("{count} processes"),
+    }
 }
 
 fn backend_line(name: &str, backend: &BackendSummary) -> String {
@@ -148,14 +178,14 @@ fn profile(name: &str, backend: &BackendSummary) -> Vec<String> {
             )]
         }
     };
-    lines.extend(
-        backend
-            .top
-            .iter()
-            .take(TOP)
-            .map(|frame| format!("  {:>6}  {}", percent(frame.self_share), frame.frame)),
-    );
+    lines.extend(top_frames(&backend.top));
     lines
+}
+
+fn top_frames(top: &[TopFrame]) -> impl Iterator<Item = String> {
+    top.iter()
+        .take(TOP)
+        .map(|frame| format!("  {:>6}  {}", percent(frame.self_share), frame.frame))
 }
 
 /// Nanoseconds in the unit that a person reads, with three digits that count.

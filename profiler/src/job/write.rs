@@ -64,11 +64,7 @@ pub(super) fn write(
         backends,
         comparison,
     };
-    let json = serde_json::to_string_pretty(&summary).map_err(|error| RunDirError::Write {
-        path: run_dir.file("summary.json"),
-        reason: error.to_string(),
-    })?;
-    run_dir.write("summary.json", &(json + "\n"))?;
+    run_dir.write_json("summary.json", &summary)?;
     Ok(summary)
 }
 

@@ -22,6 +22,11 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// A name for files: `broadcast_add-512x512-float32`.
+    pub fn name(&self) -> String {
+        format!("{}-{}-{}", self.op, self.shape, self.dtype)
+    }
+
     /// Refuses ops that the shape or the dtype does not have.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         if self.op.needs_two_axes() && self.shape.0.len() < 2 {

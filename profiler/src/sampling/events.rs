@@ -1,7 +1,7 @@
-//! Opens the sampling events: one a CPU, on a process and all threads that it starts later.
+//! Opens the sampling events: one a CPU, on every thread of a process and all that it starts later.
 //!
 //! Events on a thread that follow its children can't have a ring buffer unless they are bound to a CPU, so
-//! there is one event and one ring a CPU.
+//! there is one ring a CPU, and one event a CPU and thread that is there already.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -11,7 +11,7 @@ use linux_perf_event_reader::{
 };
 use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Counter};
-use perf_event_open_sys::bindings;
+use perf_event_open_sys::{bindings, ioctls};
 
 use super::record::{REG_BP, REG_IP, REG_SP};
 use super::ring::Ring;
@@ -84,11 +84,14 @@ pub struct SamplingEvents {
     pub event: &'static str,
     /// Whether kernel frames are sampled.
     pub kernel: bool,
+    /// The first thread's events, which own the rings.
     per_cpu: Vec<(Counter, Ring)>,
+    /// The other threads' events, which write to the same rings.
+    others: Vec<Counter>,
 }
 
 impl SamplingEvents {
-    /// Opens events on process `pid`, not yet enabled: `cycles` where there is a PMU, else `cpu-clock`;
+    /// Opens events on all threads of process `pid`, not yet enabled: `cycles` where there is a PMU, else `cpu-clock`;
     /// with kernel frames where they are allowed.
     ///
     /// # Errors
@@ -98,7 +101,12 @@ impl SamplingEvents {
         for (event, hardware) in [("cycles", true), ("cpu-clock", false)] {
             for kernel in [true, false] {
                 match open_on_each_cpu(pid, rate_hz, hardware, kernel) {
-                    Ok(events) => return SamplingEvents::with_rings(event, kernel, events),
+                    Ok(events) => {
+                        let mut events = SamplingEvents::with_rings(event, kernel, events)?;
+                        let other = |source| OpenError::Other { pid, source };
+                        events.add_threads(pid, rate_hz, hardware).map_err(other)?;
+                        return Ok(events);
+                    }
                     Err(error) => refusal = error,
                 }
             }
@@ -122,7 +130,35 @@ impl SamplingEvents {
             event,
             kernel,
             per_cpu: events.into_iter().zip(rings).collect(),
+            others: Vec::new(),
         })
+    }
+
+    /// Opens events on the threads that the process has beside its first; those that end meanwhile are no loss.
+    fn add_threads(&mut self, pid: u32, rate_hz: u32, hardware: bool) -> io::Result<()> {
+        for thread in threads(pid).into_iter().filter(|thread| *thread != pid) {
+            let events = match open_on_each_cpu(thread, rate_hz, hardware, self.kernel) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+                events => events?,
+            };
+            for (event, (first, _)) in events.iter().zip(&self.per_cpu) {
+                // SAFETY: a system call on two descriptors that are open.
+                let refused =
+                    unsafe { ioctls::SET_OUTPUT(event.as_raw_fd(), first.as_raw_fd()) } != 0;
+                if refused {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+            self.others.extend(events);
+        }
+        Ok(())
+    }
+
+    fn events(&mut self) -> impl Iterator<Item = &mut Counter> {
+        self.per_cpu
+            .iter_mut()
+            .map(|(event, _)| event)
+            .chain(&mut self.others)
     }
 
     /// Starts to sample.
@@ -130,9 +166,7 @@ impl SamplingEvents {
     /// # Errors
     /// What the system says.
     pub fn enable(&mut self) -> io::Result<()> {
-        self.per_cpu
-            .iter_mut()
-            .try_for_each(|(event, _)| event.enable())
+        self.events().try_for_each(Counter::enable)
     }
 
     /// Ceases to sample; what was sampled stays in the rings.
@@ -140,9 +174,7 @@ impl SamplingEvents {
     /// # Errors
     /// What the system says.
     pub fn disable(&mut self) -> io::Result<()> {
-        self.per_cpu
-            .iter_mut()
-            .try_for_each(|(event, _)| event.disable())
+        self.events().try_for_each(Counter::disable)
     }
 
     /// How to read the records of these events.
@@ -170,8 +202,17 @@ impl SamplingEvents {
     }
 }
 
+fn threads(pid: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
 fn open_on_each_cpu(
-    pid: u32,
+    thread: u32,
     rate_hz: u32,
     hardware: bool,
     kernel: bool,
@@ -180,7 +221,7 @@ fn open_on_each_cpu(
         .into_iter()
         .map(|cpu| {
             builder(rate_hz, hardware, kernel)
-                .observe_pid(pid.cast_signed())
+                .observe_pid(thread.cast_signed())
                 .one_cpu(cpu)
                 .build()
         })
@@ -213,14 +254,15 @@ fn builder(rate_hz: u32, hardware: bool, kernel: bool) -> Builder<'static> {
     builder
 }
 
-/// How the reader finds the fields of the records that [`builder`] asks for.
+/// How the reader finds the fields of the records that [`builder`] asks for: samples begin with process and thread (8 bytes) and
+/// time (8 bytes), all others end with them.
 fn parse_info(kernel: bool) -> RecordParseInfo {
     RecordParseInfo {
         endian: Endianness::NATIVE,
         sample_format: SampleFormat::from_bits_truncate(sample_type(kernel)),
         branch_sample_format: BranchSampleFormat::empty(),
         read_format: ReadFormat::empty(),
-        common_data_offset_from_end: None,
+        common_data_offset_from_end: Some(16),
         sample_regs_user: USER_REGISTERS,
         user_regs_count: USER_REGISTERS.count_ones() as u8,
         sample_regs_intr: 0,
@@ -229,8 +271,8 @@ fn parse_info(kernel: bool) -> RecordParseInfo {
             nonsample_record_id_offset_from_end: None,
             sample_record_id_offset_from_start: None,
         },
-        nonsample_record_time_offset_from_end: None,
-        sample_record_time_offset_from_start: None,
+        nonsample_record_time_offset_from_end: Some(8),
+        sample_record_time_offset_from_start: Some(8),
     }
 }
 

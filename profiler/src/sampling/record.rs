@@ -54,11 +54,19 @@ pub enum Record {
     },
 }
 
-/// Reads one record; `None` where it is of another kind or can't be read.
-pub fn parse(kind: u32, misc: u16, body: RawData<'_>, info: RecordParseInfo) -> Option<Record> {
-    let record = RawEventRecord::new(RecordType(kind), misc, body, info)
-        .parse()
-        .ok()?;
+/// Reads one record and when it was written (CLOCK_MONOTONIC ns); `None` where it is of another kind or can't be read.
+pub fn parse(
+    kind: u32,
+    misc: u16,
+    body: RawData<'_>,
+    info: RecordParseInfo,
+) -> Option<(u64, Record)> {
+    let raw = RawEventRecord::new(RecordType(kind), misc, body, info);
+    let time_ns = raw.timestamp()?;
+    Some((time_ns, record(raw.parse().ok()?)?))
+}
+
+fn record(record: EventRecord<'_>) -> Option<Record> {
     match record {
         EventRecord::Sample(sample) => raw_sample(&sample).map(Record::Sample),
         EventRecord::Mmap2(map) if map.protection & libc::PROT_EXEC as u32 != 0 => {

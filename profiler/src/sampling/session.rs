@@ -142,7 +142,7 @@ impl Loop {
         }
     }
 
-    /// Reads what waits in the rings; gives the target of each sample.
+    /// Takes what waits in the rings, in the order in which it happened; gives the target of each sample.
     fn drain(&mut self) -> Vec<usize> {
         let info = self.recording.events.parse_info();
         let Recording {
@@ -150,27 +150,29 @@ impl Loop {
             targets,
             lost,
         } = &mut self.recording;
+        let mut records = Vec::new();
+        for ring in events.rings() {
+            ring.drain(|kind, misc, body| records.extend(parse(kind, misc, body, info)));
+        }
+        records.sort_by_key(|(time_ns, _)| *time_ns);
         let mut programs = Programs {
             running: &mut self.running,
             targets,
         };
         let mut sampled = Vec::new();
-        for ring in events.rings() {
-            ring.drain(|kind, misc, body| match parse(kind, misc, body, info) {
-                Some(Record::Sample(sample)) => {
+        for (_, record) in records {
+            match record {
+                Record::Sample(sample) => {
                     let index = programs.of(sample.pid);
                     programs.targets[index].add(sample);
                     sampled.push(index);
                 }
-                Some(Record::Lost(count)) => *lost += count,
-                Some(Record::Map { pid, mapping }) => programs.get(pid).map(mapping),
-                Some(Record::Fork { pid, parent }) => programs.fork(pid, parent),
-                Some(Record::Exec { pid, name }) => programs.exec(pid, name),
-                Some(Record::ThreadName { pid, tid, name }) => {
-                    programs.get(pid).name_thread(tid, name);
-                }
-                None => {}
-            });
+                Record::Lost(count) => *lost += count,
+                Record::Map { pid, mapping } => programs.get(pid).map(mapping),
+                Record::Fork { pid, parent } => programs.fork(pid, parent),
+                Record::Exec { pid, name } => programs.exec(pid, name),
+                Record::ThreadName { pid, tid, name } => programs.get(pid).name_thread(tid, name),
+            }
         }
         sampled
     }

@@ -87,6 +87,12 @@ impl Target {
         self.walker.pid()
     }
 
+    /// The program's name, as the kernel keeps it for its first thread.
+    pub fn name(&self) -> String {
+        let name = self.gathered.thread_names.get(&self.pid());
+        name.map_or_else(|| thread_name(self.pid(), self.pid()), String::clone)
+    }
+
     /// Gives the interpreter back, to record on.
     pub fn take_python(&mut self) -> Option<Box<PythonReader>> {
         let none = Interpreter::NotYet {
@@ -116,7 +122,14 @@ impl Target {
     pub(super) fn add(&mut self, sample: RawSample) {
         let (user, works_for) = match sample.user {
             Some((registers, stack)) => (self.walker.walk(registers, &stack), works_for(&stack)),
-            None => (NativeStack::default(), None),
+            // The kernel on its own account: there is nothing to walk.
+            None => (
+                NativeStack {
+                    addresses: Vec::new(),
+                    complete: true,
+                },
+                None,
+            ),
         };
         let pid = self.pid();
         let names = &mut self.gathered.thread_names;

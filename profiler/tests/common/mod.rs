@@ -168,11 +168,24 @@ pub fn assert_valid(summary: &Value) {
     }
 }
 
+/// Asserts that `summary` is what docs/record.schema.json says.
+pub fn assert_valid_recording(summary: &Value) {
+    if let Err(error) = validate_against("record.schema.json", summary) {
+        panic!("{error}");
+    }
+}
+
 /// Where `summary` differs from docs/summary.schema.json.
 pub fn validate(summary: &Value) -> Result<(), String> {
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/summary.schema.json");
+    validate_against("summary.schema.json", summary)
+}
+
+fn validate_against(schema: &str, summary: &Value) -> Result<(), String> {
+    let schema = format!("{}/../docs/{schema}", env!("CARGO_MANIFEST_DIR"));
     let mut schemas = boon::Schemas::new();
-    let index = boon::Compiler::new().compile(schema, &mut schemas).unwrap();
+    let index = boon::Compiler::new()
+        .compile(&schema, &mut schemas)
+        .unwrap();
     schemas
         .validate(summary, index)
         .map_err(|error| format!("{error:#}"))

@@ -1,0 +1,185 @@
+//! `record` and `attach`: the profile of any program, without an op.
+//!
+//! In: a command to run, or a process that runs. Out: a directory with `summary.json`, `profile.svg` and `profile.folded`, and
+//! the same for each process that has its share of the samples, where there are several.
+
+mod launch;
+mod options;
+mod summary;
+mod write;
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::interrupt;
+use crate::native::maps::Maps;
+use crate::run_dir::{RunDir, RunDirError};
+use crate::sampling::events::{OpenError, SamplingEvents};
+use crate::sampling::session::{Recording, Session};
+use crate::sampling::target::Target;
+use launch::{Held, LaunchError};
+pub use options::{AttachOptions, RecordOptions};
+pub use summary::{ProcessSummary, RecordSummary};
+
+/// How often the end of the program, of the time and of the user's patience is looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// How long an interrupted program may take to end before it is told more firmly.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why there is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The program could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// There is no such process.
+    #[error("--pid {pid}: {source}")]
+    NoProcess {
+        /// The process.
+        pid: u32,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Sampling can't be had.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The result can't be written.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// The system failed while recording.
+    #[error("recording failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A recording that left its directory.
+pub struct Outcome {
+    /// What was found out.
+    pub summary: RecordSummary,
+    /// Where it is.
+    pub directory: PathBuf,
+}
+
+/// Runs a program and records it and the processes that it starts until it ends.
+///
+/// # Errors
+/// [`RecordError`]; the program is not started, or goes on without the profiler.
+pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, RecordError> {
+    let run_dir = RunDir::create(options.common.out.as_deref(), &options.name())?;
+    let held = Held::launch(&options.command)?;
+    let events = SamplingEvents::open(held.pid(), options.common.rate)?;
+    let target = Target::new(held.pid(), Maps::default(), None);
+    let started = Instant::now();
+    let session = Session::start(events, target, None)?;
+    let mut program = held.release()?;
+    let root = program.pid();
+    let ended = wait(options.duration(), || program.ended(), Some(root))?;
+    let header = summary::Header::new(command, started.elapsed(), &ended);
+    finish(
+        session.stop()?,
+        root,
+        header,
+        options.common.rate,
+        options.subprocesses,
+        run_dir,
+    )
+}
+
+/// Records a process that runs already, and the processes that it starts; it is left as it was.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn attach(options: &AttachOptions, command: Vec<String>) -> Result<Outcome, RecordError> {
+    let pid = options.pid;
+    let maps = Maps::read(pid).map_err(|source| RecordError::NoProcess { pid, source })?;
+    let run_dir = RunDir::create(options.common.out.as_deref(), &format!("attach-{pid}"))?;
+    let events = SamplingEvents::open(pid, options.common.rate)?;
+    let started = Instant::now();
+    let session = Session::start(events, Target::new(pid, maps, None), None)?;
+    let gone = || Ok((!is_running(pid)).then(ExitStatus::default));
+    let ended = wait(Some(options.duration()), gone, None)?;
+    let header = summary::Header::new(command, started.elapsed(), &ended);
+    finish(
+        session.stop()?,
+        pid,
+        header,
+        options.common.rate,
+        options.subprocesses,
+        run_dir,
+    )
+}
+
+/// How waiting ended.
+pub(crate) struct Ended {
+    /// The program's end; `None` where it goes on.
+    status: Option<ExitStatus>,
+    /// Whether the user asked to stop.
+    interrupted: bool,
+}
+
+/// Waits for the end of the program or of the time. Ctrl-C in a terminal reaches the program too, so at first nothing is done
+/// but to wait for it to end; then it is told by SIGTERM, then by SIGKILL. A process that was attached to is not told anything:
+/// recording ends at once.
+fn wait(
+    limit: Option<Duration>,
+    mut ended: impl FnMut() -> std::io::Result<Option<ExitStatus>>,
+    to_tell: Option<u32>,
+) -> std::io::Result<Ended> {
+    let started = Instant::now();
+    let mut asked: Option<Instant> = None;
+    let mut steps = [Signal::SIGTERM, Signal::SIGKILL].into_iter();
+    loop {
+        let interrupted = interrupt::requested();
+        if let Some(status) = ended()? {
+            return Ok(Ended {
+                status: Some(status),
+                interrupted,
+            });
+        }
+        if limit.is_some_and(|limit| started.elapsed() >= limit) {
+            return Ok(Ended {
+                status: None,
+                interrupted,
+            });
+        }
+        if interrupted && to_tell.is_none() {
+            return Ok(Ended {
+                status: None,
+                interrupted,
+            });
+        }
+        if interrupted && asked.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+            let Some(signal) = steps.next() else {
+                return Ok(Ended {
+                    status: None,
+                    interrupted,
+                });
+            };
+            if let Some(pid) = to_tell {
+                kill(Pid::from_raw(pid.cast_signed()), signal).map_err(std::io::Error::from)?;
+            }
+            asked = Some(Instant::now());
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+fn is_running(pid: u32) -> bool {
+    kill(Pid::from_raw(pid.cast_signed()), None) != Err(nix::errno::Errno::ESRCH)
+}
+
+fn finish(
+    recording: Recording,
+    root: u32,
+    header: summary::Header,
+    rate_hz: u32,
+    subprocesses: bool,
+    run_dir: RunDir,
+) -> Result<Outcome, RecordError> {
+    let summary = write::write(recording, root, header, rate_hz, subprocesses, &run_dir)?;
+    let directory = run_dir.complete()?;
+    Ok(Outcome { summary, directory })
+}

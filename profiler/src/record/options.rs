@@ -1,0 +1,79 @@
+//! What the command line says to `record` and `attach`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+/// Options of both.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Directory of the result; new or empty [default: one under results/runs]
+    #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Samples a second of every thread's CPU time
+    #[arg(long, value_name = "HZ", default_value_t = 997, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
+}
+
+/// Options of `record`.
+#[derive(Debug, Args)]
+pub struct RecordOptions {
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// Ends the recording, not the program, after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    duration: Option<f64>,
+    /// Whether to record the processes that the program starts
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub(super) subprocesses: bool,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<OsString>,
+}
+
+impl RecordOptions {
+    pub(super) fn duration(&self) -> Option<Duration> {
+        self.duration.map(Duration::from_secs_f64)
+    }
+
+    /// What the result is called by default.
+    pub(super) fn name(&self) -> String {
+        let program = self
+            .command
+            .first()
+            .map(Path::new)
+            .and_then(Path::file_name);
+        format!("record-{}", program.unwrap_or_default().to_string_lossy())
+    }
+}
+
+/// Options of `attach`.
+#[derive(Debug, Args)]
+pub struct AttachOptions {
+    /// The process
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    pub(super) pid: u32,
+    /// How many seconds to record
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
+    duration: f64,
+    /// Whether to record the processes that it starts meanwhile
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub(super) subprocesses: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+impl AttachOptions {
+    pub(super) fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.duration)
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 1e6 => Ok(seconds),
+        _ => Err("allowed are seconds above 0 and up to 1000000".to_owned()),
+    }
+}
