@@ -14,8 +14,8 @@ Usage: scripts/docker_bench.sh COMMAND
   run "CMD ..."      ... or as one string for a shell
   help               this text
 
-`run` works without root, capabilities or new privileges, on a read-only root file system, with the seccomp profile
-container/seccomp.json. results/ of this repository is mounted: what raptors-prof writes there is yours.
+`run` works as the user who calls it, without capabilities or new privileges, on a read-only root file system, with the
+seccomp profile container/seccomp.json. results/ of this repository is mounted: what raptors-prof writes there is yours.
 
 Environment
   BASE_IMAGE, RUST_IMAGE           images that `build` starts from [default: those of container/Dockerfile]
@@ -28,8 +28,7 @@ END
 }
 
 bad_usage() { # MESSAGE
-    printf 'docker_bench.sh: %s\n\n' "$1" >&2
-    usage >&2
+    printf 'docker_bench.sh: %s\n' "$1" >&2
     exit 2
 }
 
@@ -40,7 +39,7 @@ build() {
 }
 
 run() {
-    (($# > 0)) || bad_usage 'run needs a command, such as: run raptors-prof --help'
+    (($# > 0)) || bad_usage 'run needs a command, such as: docker_bench.sh run raptors-prof --help'
     (($# > 1)) || set -- bash -c "$1"
 
     mkdir -p "$root/results/runs"
@@ -69,6 +68,6 @@ command=${1-}
 case $command in
     build | run) "$command" "${@:2}" ;;
     help | -h | --help) usage ;;
-    '') bad_usage 'a command is missing' ;;
+    '') bad_usage 'a command is missing: build, run or help' ;;
     *) bad_usage "unknown command '$command': build, run or help" ;;
 esac
