@@ -18,6 +18,10 @@ const RETRY_NS: u64 = 50_000_000;
 /// How often to look for it.
 const TRIES: u32 = 40;
 
+/// After a look at the Python stacks that took so long, there is none for so many times as long: on a machine whose cores are
+/// all busy, what the profiler takes the target lacks.
+const REST: u64 = 9;
+
 /// One sample with walked, unnamed stack.
 #[derive(Debug, Clone)]
 pub struct Sample {
@@ -61,6 +65,8 @@ pub struct Target {
     walker: StackWalker,
     interpreter: Interpreter,
     gathered: Gathered,
+    /// No look at the Python stacks before, CLOCK_MONOTONIC ns.
+    rests_until_ns: u64,
 }
 
 impl Target {
@@ -74,6 +80,7 @@ impl Target {
             walker: StackWalker::new(pid, maps),
             interpreter: python.map_or(not_yet, Interpreter::Found),
             gathered: Gathered::default(),
+            rests_until_ns: 0,
         }
     }
 
@@ -153,18 +160,24 @@ impl Target {
             .is_some_and(|(_, snapshot)| snapshot.runs(op))
     }
 
-    /// Reads and keeps the Python stacks, if the process has an interpreter.
+    /// Reads and keeps the Python stacks, if the process has an interpreter and it is time again.
     pub(super) fn look_at_python(&mut self) -> io::Result<()> {
         let before = now_ns()?;
+        if before < self.rests_until_ns {
+            return Ok(());
+        }
         self.find_interpreter(before);
         let Interpreter::Found(python) = &mut self.interpreter else {
             return Ok(());
         };
-        let Some(snapshot) = python.snapshot() else {
+        let snapshot = python.snapshot();
+        let after = now_ns()?;
+        self.rests_until_ns = after + REST * (after - before);
+        let Some(snapshot) = snapshot else {
             self.gathered.failed_snapshots += 1;
             return Ok(());
         };
-        let middle = before + (now_ns()? - before) / 2;
+        let middle = before + (after - before) / 2;
         let same = self
             .gathered
             .snapshots
