@@ -72,9 +72,12 @@ def profilers(python: Path, rate: int, out: Path) -> dict[str, list[str]]:
     return commands
 
 
-def seconds(command: list[str]) -> float:
-    """Run a command; return what the program under it printed last."""
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+def seconds(command: list[str]) -> float | None:
+    """Run a command; return what the program under it printed last, or None where a profiler failed."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        print(f"{command[0]} failed with {done.returncode}: {done.stderr.strip()}", file=sys.stderr)
+        return None
     numbers = [line for line in done.stdout.splitlines() if line.replace(".", "", 1).isdigit()]
     return float(numbers[-1])
 
@@ -89,15 +92,28 @@ def measure(python: Path, rate: int, rounds: int) -> None:
                 script.write_text(source + TIMED)
                 commands = profilers(python, rate, Path(directory))
                 times = {name: seconds([*before, str(python), str(script)]) for name, before in commands.items()}
+            unprofiled = times["none"]
+            if unprofiled is None:
+                sys.exit(f"{program} does not run without a profiler")
             for name, time in times.items():
-                ratios.setdefault((program, name), []).append(time / times["none"])
+                ratios.setdefault((program, name), [])
+                if time is not None:
+                    ratios[program, name].append(time / unprofiled)
         print(f"round {index + 1} of {rounds}", file=sys.stderr)
     names = list(dict.fromkeys(name for _, name in ratios))
     print(f"| {rate} Hz | " + " | ".join(names[1:]) + " |")
     print("|---" * len(names) + "|")
     for program in PROGRAMS:
-        cells = [f"{statistics.median(ratios[program, name]):.3f}" for name in names[1:]]
+        cells = [cell(ratios[program, name], rounds) for name in names[1:]]
         print(f"| {program} | " + " | ".join(cells) + " |")
+
+
+def cell(ratios: list[float], rounds: int) -> str:
+    """Return the median, and how many rounds it rests on where some failed."""
+    if not ratios:
+        return "failed"
+    median = f"{statistics.median(ratios):.3f}"
+    return median if len(ratios) == rounds else f"{median} ({len(ratios)} of {rounds})"
 
 
 def main() -> None:

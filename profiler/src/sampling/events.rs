@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use linux_perf_event_reader::{
     BranchSampleFormat, Endianness, ReadFormat, RecordIdParseInfo, RecordParseInfo, SampleFormat,
@@ -18,6 +19,8 @@ use super::ring::Ring;
 
 /// Bytes of user stack copied with each sample. Measured in docs/architecture.md.
 pub const STACK_BYTES: u32 = 32 * 1024;
+/// Room that a sample takes in a ring, at most: the stack copy, a kernel callchain, the rest.
+const SAMPLE_BYTES: usize = STACK_BYTES as usize + 2048;
 const USER_REGISTERS: u64 = 1 << REG_BP | 1 << REG_SP | 1 << REG_IP;
 /// Ring sizes to try, in bytes; the kernel grants what the user's memory-lock limits allow.
 const RING_BYTES: [usize; 7] = [
@@ -84,6 +87,7 @@ pub struct SamplingEvents {
     pub event: &'static str,
     /// Whether kernel frames are sampled.
     pub kernel: bool,
+    rate_hz: u32,
     /// The first thread's events, which own the rings.
     per_cpu: Vec<(Counter, Ring)>,
     /// The other threads' events, which write to the same rings.
@@ -102,9 +106,10 @@ impl SamplingEvents {
             for kernel in [true, false] {
                 match open_on_each_cpu(pid, rate_hz, hardware, kernel) {
                     Ok(events) => {
-                        let mut events = SamplingEvents::with_rings(event, kernel, events)?;
+                        let mut events =
+                            SamplingEvents::with_rings(event, kernel, rate_hz, events)?;
                         let other = |source| OpenError::Other { pid, source };
-                        events.add_threads(pid, rate_hz, hardware).map_err(other)?;
+                        events.add_threads(pid, hardware).map_err(other)?;
                         return Ok(events);
                     }
                     Err(error) => refusal = error,
@@ -123,21 +128,23 @@ impl SamplingEvents {
     fn with_rings(
         event: &'static str,
         kernel: bool,
+        rate_hz: u32,
         events: Vec<Counter>,
     ) -> Result<SamplingEvents, OpenError> {
         let rings = map_rings(&events).map_err(|source| OpenError::Ring { source })?;
         Ok(SamplingEvents {
             event,
             kernel,
+            rate_hz,
             per_cpu: events.into_iter().zip(rings).collect(),
             others: Vec::new(),
         })
     }
 
     /// Opens events on the threads that the process has beside its first; those that end meanwhile are no loss.
-    fn add_threads(&mut self, pid: u32, rate_hz: u32, hardware: bool) -> io::Result<()> {
+    fn add_threads(&mut self, pid: u32, hardware: bool) -> io::Result<()> {
         for thread in threads(pid).into_iter().filter(|thread| *thread != pid) {
-            let events = match open_on_each_cpu(thread, rate_hz, hardware, self.kernel) {
+            let events = match open_on_each_cpu(thread, self.rate_hz, hardware, self.kernel) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
                 events => events?,
             };
@@ -187,9 +194,16 @@ impl SamplingEvents {
         self.per_cpu.iter_mut().map(|(_, ring)| ring)
     }
 
-    /// Size of all rings, bytes.
-    pub fn ring_bytes(&self) -> usize {
-        self.per_cpu.iter().map(|(_, ring)| ring.bytes()).sum()
+    /// How long samples may come at full rate until half of a ring is full.
+    pub(super) fn patience(&self) -> Duration {
+        let smallest = self
+            .per_cpu
+            .iter()
+            .map(|(_, ring)| ring.bytes())
+            .min()
+            .unwrap_or(0);
+        let samples = smallest / 2 / SAMPLE_BYTES;
+        Duration::from_secs_f64(samples as f64 / f64::from(self.rate_hz))
     }
 
     /// The descriptors that become readable when samples wait.

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,6 +21,9 @@ use crate::native::maps::Maps;
 
 /// How long the loop waits for samples before it looks whether it is to stop.
 const POLL_MS: u8 = 20;
+
+/// Samples wait no longer than this: they show up, and a change of the Python stacks is noticed.
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything that one recording gathered.
 pub struct Recording {
@@ -100,6 +104,7 @@ impl Loop {
         self.look_at_python(&BTreeSet::from_iter(0..self.recording.targets.len()))?;
         let mut active = BTreeSet::new();
         while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(self.pause(&active));
             if self.wait()? {
                 active = self.gather(&active)?;
             }
@@ -125,6 +130,18 @@ impl Loop {
             self.in_op.fetch_add(in_op as u64, Ordering::Relaxed);
         }
         Ok(now_active)
+    }
+
+    /// How long samples may wait: while Python stacks change, not at all, so that each sample finds the stack of its own
+    /// time; while they stay the same, as long as the rings have room.
+    fn pause(&self, active: &BTreeSet<usize>) -> Duration {
+        let targets = &self.recording.targets;
+        let calm = !active.is_empty() && active.iter().all(|index| targets[*index].is_calm());
+        if calm {
+            self.recording.events.patience().min(LONGEST_PAUSE)
+        } else {
+            Duration::ZERO
+        }
     }
 
     fn wait(&self) -> io::Result<bool> {

@@ -22,6 +22,9 @@ const TRIES: u32 = 40;
 /// all busy, what the profiler takes the target lacks.
 const REST: u64 = 9;
 
+/// So many looks that show the same are calm.
+const CALM: u32 = 10;
+
 /// One sample with walked, unnamed stack.
 #[derive(Debug, Clone)]
 pub struct Sample {
@@ -67,6 +70,8 @@ pub struct Target {
     gathered: Gathered,
     /// No look at the Python stacks before, CLOCK_MONOTONIC ns.
     rests_until_ns: u64,
+    /// Looks since the Python stacks last changed.
+    unchanged_looks: u32,
 }
 
 impl Target {
@@ -81,6 +86,7 @@ impl Target {
             interpreter: python.map_or(not_yet, Interpreter::Found),
             gathered: Gathered::default(),
             rests_until_ns: 0,
+            unchanged_looks: 0,
         }
     }
 
@@ -152,6 +158,11 @@ impl Target {
         });
     }
 
+    /// Whether the Python stacks have not changed for some time.
+    pub(super) fn is_calm(&self) -> bool {
+        self.unchanged_looks >= CALM
+    }
+
     /// Whether the Python function `op` was on a stack at the last look.
     pub(super) fn last_ran(&self, op: &str) -> bool {
         self.gathered
@@ -183,6 +194,10 @@ impl Target {
             .snapshots
             .last()
             .filter(|(_, last)| **last == snapshot);
+        self.unchanged_looks = match same {
+            Some(_) => self.unchanged_looks.saturating_add(1),
+            None => 0,
+        };
         let snapshot = same.map_or_else(|| Arc::new(snapshot), |(_, last)| Arc::clone(last));
         self.gathered.snapshots.push((middle, snapshot));
         Ok(())
