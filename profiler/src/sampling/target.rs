@@ -173,14 +173,15 @@ impl Target {
 
     /// Reads and keeps the Python stacks, if the process has an interpreter and it is time again.
     pub(super) fn look_at_python(&mut self) -> io::Result<()> {
-        let before = now_ns()?;
-        if before < self.rests_until_ns {
+        let now = now_ns()?;
+        if now < self.rests_until_ns {
             return Ok(());
         }
-        self.find_interpreter(before);
+        self.find_interpreter(now);
         let Interpreter::Found(python) = &mut self.interpreter else {
             return Ok(());
         };
+        let before = now_ns()?;
         let snapshot = python.snapshot();
         let after = now_ns()?;
         self.rests_until_ns = after + REST * (after - before);
