@@ -59,6 +59,38 @@ print("working", flush=True)
 multiplier(numpy.empty_like(a))
 "#;
 
+/// Two functions that share the time as they share the calls: 7 to 3, or 3 to 2 of parallel work.
+const SPLIT: &str = r#"
+import sys, zlib
+print("here", flush=True)
+sys.stdin.readline()
+if sys.argv[1] == "parallel":
+    import numpy, raptors
+    a = numpy.ones((2048, 2048), numpy.float32)
+    out = numpy.empty_like(a)
+    large, small = 3, 2
+    def call():
+        raptors.broadcast_add(a, a[0], out=out)
+else:
+    data = bytes(1 << 20)
+    large, small = 7, 3
+    def call():
+        zlib.crc32(data)
+
+def larger():
+    for _ in range(large):
+        call()
+
+def smaller():
+    for _ in range(small):
+        call()
+
+print("working", flush=True)
+while True:
+    larger()
+    smaller()
+"#;
+
 struct Target(Child);
 
 impl Drop for Target {
@@ -71,6 +103,9 @@ impl Drop for Target {
 fn python() -> String {
     std::env::var("RAPTORS_PROF_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
+
+/// Samples inside the op that are waited for.
+const SAMPLES: u64 = 400;
 
 /// The profile of some hundred samples of a program, or `None` where sampling is denied here.
 fn record(program: &str, kind: &str, op: &str) -> Option<Profile> {
@@ -96,7 +131,7 @@ fn record(program: &str, kind: &str, op: &str) -> Option<Profile> {
     assert_eq!(lines.next().unwrap().unwrap(), "working");
     recorder.start(op).unwrap();
     let patience = Instant::now();
-    while recorder.in_op() < 300 && patience.elapsed() < Duration::from_secs(30) {
+    while recorder.in_op() < SAMPLES && patience.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(50));
     }
     Some(
@@ -203,4 +238,40 @@ fn workers_stand_under_the_python_thread_that_they_work_for() {
         profile.folded()
     );
     assert_eq!(wrong.map(joined), [0.0, 0.0], "{}", profile.folded());
+}
+
+/// Asserts that `larger` has `expected` of what both functions have, within what chance allows: 4 standard deviations of
+/// a share among so many samples, and 2 points for the edges between them.
+fn assert_split(profile: &Profile, expected: f64, below: &str) {
+    let [larger, smaller] =
+        ["larger (", "smaller ("].map(|function| share(profile, &[function, below]));
+    let samples = profile.sampling.samples as f64 * (larger + smaller);
+    let allowed = 4.0 * (expected * (1.0 - expected) / samples).sqrt() + 0.02;
+    let got = larger / (larger + smaller);
+    assert!(larger + smaller > 0.9, "{}", profile.folded());
+    assert!(
+        (got - expected).abs() < allowed,
+        "{got} of {samples} samples, not {expected}"
+    );
+}
+
+#[test]
+fn shares_are_those_of_the_time() {
+    let Some(profile) = record(SPLIT, "serial", "smaller") else {
+        return;
+    };
+    assert_split(&profile, 0.7, "zlib_crc32");
+}
+
+#[test]
+fn shares_of_parallel_work_are_those_of_its_callers() {
+    let Some(profile) = common::python().and_then(|_| record(SPLIT, "parallel", "smaller")) else {
+        return;
+    };
+    assert!(
+        profile.sampling.joined_workers > 200,
+        "{:?}",
+        profile.sampling
+    );
+    assert_split(&profile, 0.6, "call (");
 }
