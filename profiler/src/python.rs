@@ -1,5 +1,7 @@
 //! Python stacks of a running process, read from its memory by py-spy without stopping it.
 
+mod thread_ids;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use py_spy::config::LockingStrategy;
 use py_spy::{Config, PythonSpy, StackTrace};
 
 use crate::merge::PythonFrame;
+use thread_ids::ThreadIds;
 
 /// How often a read that met the interpreter in the middle of a change is tried again.
 const RETRIES: usize = 2;
@@ -22,7 +25,7 @@ pub struct PythonSnapshot {
 /// The Python stack of one thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PythonThread {
-    /// The kernel's thread id; `None` where the interpreter does not keep it (before 3.11).
+    /// The kernel's thread id; `None` where it can't be told.
     pub tid: Option<u32>,
     /// The frames, from root to leaf.
     pub frames: Arc<[PythonFrame]>,
@@ -32,6 +35,7 @@ pub struct PythonThread {
 pub struct PythonReader {
     spy: PythonSpy,
     known: HashMap<Vec<py_spy::Frame>, Arc<[PythonFrame]>>,
+    thread_ids: ThreadIds,
 }
 
 impl PythonReader {
@@ -51,15 +55,26 @@ impl PythonReader {
         Ok(PythonReader {
             spy,
             known: HashMap::new(),
+            thread_ids: ThreadIds::default(),
         })
     }
 
     /// The stacks of all threads now; `None` where the interpreter was changing them at every try.
     pub fn snapshot(&mut self) -> Option<PythonSnapshot> {
-        let traces = (0..=RETRIES).find_map(|_| self.spy.get_stack_traces().ok())?;
-        Some(PythonSnapshot {
-            threads: traces.into_iter().map(|trace| self.thread(trace)).collect(),
-        })
+        let mut traces = (0..=RETRIES).find_map(|_| self.spy.get_stack_traces().ok())?;
+        if traces.iter().any(|trace| trace.os_thread_id.is_none()) {
+            self.add_thread_ids(&mut traces);
+        }
+        let threads = traces.into_iter().map(|trace| self.thread(trace)).collect();
+        Some(PythonSnapshot { threads })
+    }
+
+    fn add_thread_ids(&mut self, traces: &mut [StackTrace]) {
+        let pthreads: Vec<u64> = traces.iter().map(|trace| trace.thread_id).collect();
+        let ids = self.thread_ids.of(self.spy.pid.cast_unsigned(), &pthreads);
+        for trace in traces {
+            trace.os_thread_id = ids.get(&trace.thread_id).map(|id| u64::from(*id));
+        }
     }
 
     fn thread(&mut self, trace: StackTrace) -> PythonThread {
