@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::merge::{self, NativeFrame, PythonFrame, Role};
+use crate::native::symbol_store::SymbolStore;
 use crate::native::symbols::Symbolizer;
 use crate::profile::{Frame, FrameKind, StackTree};
 use crate::python::PythonSnapshot;
@@ -57,8 +58,13 @@ pub struct Assembled {
 }
 
 /// Puts the stacks of `target` together, of those samples whose time (CLOCK_MONOTONIC ns) is to be kept; `op` is the
-/// Python function that marks samples inside the op.
-pub fn assemble(target: Target, op: Option<&str>, keep: impl Fn(u64) -> bool) -> Assembled {
+/// Python function that marks samples inside the op; `store` keeps the symbols for the next.
+pub fn assemble(
+    target: Target,
+    store: &mut SymbolStore,
+    op: Option<&str>,
+    keep: impl Fn(u64) -> bool,
+) -> Assembled {
     let pid = target.pid();
     let (walker, gathered) = target.into_parts();
     let threads = gathered
@@ -69,7 +75,7 @@ pub fn assemble(target: Target, op: Option<&str>, keep: impl Fn(u64) -> bool) ->
         pid,
         op,
         python_threads: threads.map(|thread| thread.tid.unwrap_or(pid)).collect(),
-        symbols: Symbolizer::new(walker),
+        symbols: Symbolizer::new(walker, store),
         gathered: &gathered,
         done: Assembled::default(),
     };
@@ -91,7 +97,7 @@ struct Assembly<'a> {
     op: Option<&'a str>,
     /// Threads that had Python state at any time.
     python_threads: HashSet<u32>,
-    symbols: Symbolizer,
+    symbols: Symbolizer<'a>,
     gathered: &'a Gathered,
     done: Assembled,
 }

@@ -39,18 +39,18 @@ pub struct PythonReader {
 }
 
 impl PythonReader {
-    /// Finds the interpreter of process `pid`.
+    /// Finds the interpreter of process `pid`, in so many tries 20 ms apart.
     ///
     /// # Errors
     /// py-spy's message when the process has no interpreter that it knows or its memory can't be read.
-    pub fn new(pid: u32) -> Result<PythonReader, String> {
+    pub fn new(pid: u32, tries: u64) -> Result<PythonReader, String> {
         let config = Config {
             blocking: LockingStrategy::NonBlocking,
             collect_thread_names: false,
             include_idle: true,
             ..Config::default()
         };
-        let spy = PythonSpy::retry_new(pid.cast_signed(), &config, 5)
+        let spy = PythonSpy::retry_new(pid.cast_signed(), &config, tries)
             .map_err(|error| format!("{error:#}"))?;
         Ok(PythonReader {
             spy,

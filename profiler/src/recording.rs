@@ -6,6 +6,7 @@ use std::io;
 
 use crate::assemble::assemble;
 use crate::native::maps::Maps;
+use crate::native::symbol_store::SymbolStore;
 use crate::profile::{Profile, Sampling};
 use crate::python::PythonReader;
 use crate::sampling::events::{OpenError, SamplingEvents};
@@ -63,6 +64,7 @@ pub struct Recorder {
     pid: u32,
     rate_hz: u32,
     op: String,
+    symbols: SymbolStore,
     state: State,
 }
 
@@ -77,6 +79,7 @@ impl Recorder {
             pid,
             rate_hz,
             op: String::new(),
+            symbols: SymbolStore::default(),
             state,
         })
     }
@@ -98,7 +101,7 @@ impl Recorder {
     }
 
     fn python_reader(&self) -> Result<Box<PythonReader>, RecordError> {
-        let reader = PythonReader::new(self.pid).map(Box::new);
+        let reader = PythonReader::new(self.pid, 5).map(Box::new);
         reader.map_err(|reason| RecordError::Python {
             pid: self.pid,
             reason,
@@ -132,7 +135,9 @@ impl Recorder {
             .find(|target| target.pid() == self.pid)
             .ok_or(RecordError::NotReady)?;
         let python = target.take_python();
-        let assembled = assemble(target, Some(&self.op), |time| within(time, windows));
+        let assembled = assemble(target, &mut self.symbols, Some(&self.op), |time| {
+            within(time, windows)
+        });
         let sampling = Sampling::new(&events, self.rate_hz, lost, &assembled.counts);
         if let Some(python) = python {
             self.state = State::Ready(events, python);

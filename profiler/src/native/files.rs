@@ -1,10 +1,10 @@
-//! The files that are mapped into the target: read when their code is met, their symbols when a name is wanted.
+//! The files that are mapped into the target: read when their code is met, and again when their names are wanted.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::debug_files;
 use super::layout::CodeLayout;
@@ -19,7 +19,6 @@ pub struct LoadedFile {
     /// Address in the target minus address in the file.
     pub bias: u64,
     source: Source,
-    symbols: OnceLock<Option<SymbolTable>>,
 }
 
 #[derive(Debug)]
@@ -49,17 +48,20 @@ impl LoadedFile {
                 .start
                 .wrapping_sub(address.unwrap_or(mapping.offset)),
             source,
-            symbols: OnceLock::new(),
         };
         (file, layout)
     }
 
-    /// What the file, or its debug file, calls its functions; `None` where it can't be read as ELF.
-    pub fn symbols(&self) -> Option<&SymbolTable> {
-        self.symbols.get_or_init(|| self.read_symbols()).as_ref()
+    /// What tells files apart whose symbols may differ: the path as this process sees it.
+    pub(super) fn key(&self) -> &Path {
+        match &self.source {
+            Source::Path(path) => path,
+            Source::Bytes(_) | Source::Nothing => &self.path,
+        }
     }
 
-    fn read_symbols(&self) -> Option<SymbolTable> {
+    /// What the file, or its debug file, calls its functions; `None` where it can't be read as ELF.
+    pub(super) fn read_symbols(&self) -> Option<SymbolTable> {
         let mut symbols = SymbolTable::parse(&self.source.read().ok()?).ok()?;
         if symbols.is_stripped()
             && let Some(debug) = debug_files::find(&self.path, &symbols)

@@ -8,20 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::symbol_table::SymbolTable;
+use super::symbol_store::SymbolStore;
 use super::unwind::StackWalker;
 
 /// Start addresses of functions (in the target) and the names under which they are imported.
 pub type ImportedNames = BTreeMap<u64, String>;
 
 /// Reads the import slots of all files that `walker` met. Without access to the target's memory there are no names.
-pub fn imported_names(walker: &StackWalker) -> ImportedNames {
+pub fn imported_names(walker: &StackWalker, store: &mut SymbolStore) -> ImportedNames {
     let Ok(memory) = File::open(format!("/proc/{}/mem", walker.pid())) else {
         return ImportedNames::new();
     };
     let mut names: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     for file in walker.loaded_files() {
-        for import in file.symbols().map_or(&[][..], SymbolTable::imports) {
+        let symbols = store.of(&file);
+        for import in symbols.iter().flat_map(|symbols| symbols.imports()) {
             let mut slot = [0; 8];
             if memory
                 .read_exact_at(&mut slot, import.slot.wrapping_add(file.bias))
@@ -39,8 +40,8 @@ pub fn imported_names(walker: &StackWalker) -> ImportedNames {
         .into_iter()
         .filter_map(|(function, names)| {
             let file = walker.met_file_at(function)?;
-            let start = file
-                .symbols()?
+            let start = store
+                .of(file)?
                 .unwind_entry_at(function.wrapping_sub(file.bias))?;
             Some((
                 start.wrapping_add(file.bias),

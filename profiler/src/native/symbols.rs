@@ -7,25 +7,25 @@ use std::sync::Arc;
 use cpp_demangle::DemangleOptions;
 
 use super::imports::{ImportedNames, imported_names};
-use super::kallsyms::Kallsyms;
+use super::symbol_store::SymbolStore;
 use super::symbol_table::Function;
 use super::unwind::StackWalker;
 use crate::merge::{NativeFrame, Role};
 
 /// Names addresses of one process, each once.
-pub struct Symbolizer {
+pub struct Symbolizer<'a> {
     walker: StackWalker,
-    kernel: Option<Kallsyms>,
+    store: &'a mut SymbolStore,
     imported: Option<ImportedNames>,
     known: HashMap<u64, NativeFrame>,
 }
 
-impl Symbolizer {
+impl<'a> Symbolizer<'a> {
     /// Names addresses in the files that `walker` met.
-    pub fn new(walker: StackWalker) -> Symbolizer {
+    pub fn new(walker: StackWalker, store: &'a mut SymbolStore) -> Symbolizer<'a> {
         Symbolizer {
             walker,
-            kernel: None,
+            store,
             imported: None,
             known: HashMap::new(),
         }
@@ -47,8 +47,9 @@ impl Symbolizer {
         };
         let module = module_name(&file.path);
         let in_file = address.wrapping_sub(file.bias);
-        match file
-            .symbols()
+        let symbols = self.store.of(&file);
+        match symbols
+            .as_ref()
             .and_then(|symbols| symbols.function_at(in_file))
         {
             Some(Function::Named(symbol)) => {
@@ -63,7 +64,7 @@ impl Symbolizer {
     fn nameless(&mut self, start: u64, bias: u64, module: &str) -> NativeFrame {
         let imported = self
             .imported
-            .get_or_insert_with(|| imported_names(&self.walker));
+            .get_or_insert_with(|| imported_names(&self.walker, self.store));
         if let Some(name) = imported.get(&start.wrapping_add(bias)) {
             return NativeFrame::new(format!("{name} [{module}]"), Role::Plain);
         }
@@ -80,10 +81,7 @@ impl Symbolizer {
         if let Some(frame) = self.known.get(&address) {
             return Arc::clone(&frame.name);
         }
-        let symbols = self
-            .kernel
-            .get_or_insert_with(|| Kallsyms::read().unwrap_or_default());
-        let name = symbols.find(address).unwrap_or("[unknown]");
+        let name = self.store.kernel().find(address).unwrap_or("[unknown]");
         let frame = NativeFrame::new(format!("{name} [kernel]"), Role::Plain);
         self.known.insert(address, frame.clone());
         frame.name

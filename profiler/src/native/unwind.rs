@@ -185,6 +185,6 @@ mod tests {
         );
         assert!(!stack.complete);
         assert_eq!(stack.addresses.first(), Some(&here));
-        assert!(walker.met_file_at(here).unwrap().symbols().is_some());
+        assert!(walker.met_file_at(here).unwrap().read_symbols().is_some());
     }
 }

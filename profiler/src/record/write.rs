@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::summary::{Header, ProcessSummary, RecordSummary};
 use crate::assemble::{Assembled, Counts, assemble};
 use crate::flamegraph;
+use crate::native::symbol_store::SymbolStore;
 use crate::profile::{Frame, FrameKind, Profile, Sampling, StackTree};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::sampling::session::Recording;
@@ -34,13 +35,14 @@ pub(super) fn write(
         targets,
         lost,
     } = recording;
+    let mut symbols = SymbolStore::default();
     let processes: Vec<Process> = targets
         .into_iter()
         .filter(|target| subprocesses || target.pid() == root)
         .map(|target| Process {
             pid: target.pid(),
             name: target.name(),
-            assembled: assemble(target, None, |_| true),
+            assembled: assemble(target, &mut symbols, None, |_| true),
         })
         .filter(|process| process.assembled.counts.samples > 0)
         .collect();

@@ -213,7 +213,7 @@ impl Target {
         }
         *tries -= 1;
         *next_try_ns = now + RETRY_NS;
-        if let Ok(python) = PythonReader::new(self.walker.pid()) {
+        if let Ok(python) = PythonReader::new(self.walker.pid(), 1) {
             self.interpreter = Interpreter::Found(Box::new(python));
         }
     }
