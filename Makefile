@@ -63,8 +63,8 @@ rust:
 $(VENV)/created.stamp:
 	@command -v $(PYTHON) > /dev/null \
 		|| { echo 'make: $(PYTHON) is missing: apt-get install python3, or name another with PYTHON=' >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' \
-		|| { echo 'make: $(PYTHON) is older than Python 3.9: name a newer one with PYTHON=' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'make: $(PYTHON) is older than Python 3.11, which the pinned packages need: name a newer one with PYTHON=' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
 		|| { echo 'make: $(PYTHON) has no venv: apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)

@@ -306,11 +306,20 @@ impl<T: Element> RowBlock<T> {
     }
 
     unsafe fn add_leaf(&self, sums: *mut T::Sum) {
+        // SAFETY: the rows of this block.
+        unsafe {
+            match self.step {
+                1 => add_rows(*self, sums),
+                _ => self.add_gathered(sums),
+            }
+        }
+    }
+
+    /// A leaf whose columns lie apart. A function of its own, so that its buffer is not on the stack of the tree.
+    #[inline(never)]
+    unsafe fn add_gathered(&self, sums: *mut T::Sum) {
         // SAFETY: the rows of this block; what is gathered has unit steps and at most GATHERED columns.
         unsafe {
-            if self.step == 1 {
-                return add_rows(*self, sums);
-            }
             let mut gathered = [T::ZERO; ROWS * GATHERED];
             for first in (0..self.count).step_by(ROWS) {
                 let rows = self.part(first, ROWS.min(self.count - first));

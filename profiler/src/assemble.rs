@@ -24,7 +24,7 @@ pub struct Counts {
     pub samples: u64,
     /// Inside the op.
     pub in_op: u64,
-    /// Native and Python stack agreed, or the worker thread was joined to its caller.
+    /// Native and Python stack agreed, or the whole stack of a worker thread was joined to its caller.
     pub merged: u64,
     /// The native stack was walked to its root.
     pub unwound: u64,
@@ -185,11 +185,16 @@ impl<'a> Assembly<'a> {
             .get(&sample.tid)
             .map_or("?", String::as_str);
         self.done.counts.joined_workers += u64::from(caller.is_some());
-        let frames = merge::join_worker(native, name, caller.map(|frames| &**frames));
+        let frames = merge::join_worker(
+            native,
+            sample.user.complete,
+            name,
+            caller.map(|frames| &**frames),
+        );
         Stack {
             frames,
             python: caller,
-            merged: caller.is_some(),
+            merged: caller.is_some() && sample.user.complete,
         }
     }
 }

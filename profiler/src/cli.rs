@@ -96,11 +96,11 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         (Some(Command::Record { options, output }), _) => {
             let outcome = record::record(&options, command)?;
             let passed_on = outcome.summary.header.passed_on();
-            Ok(show_recording(&outcome, &output).unwrap_or_else(|| passed_on.into()))
+            Ok(show_recording(&outcome, &output)?.unwrap_or_else(|| passed_on.into()))
         }
         (Some(Command::Attach { options, output }), _) => {
             let outcome = record::attach(&options, command)?;
-            Ok(show_recording(&outcome, &output).unwrap_or_else(|| Exit::Done.into()))
+            Ok(show_recording(&outcome, &output)?.unwrap_or_else(|| Exit::Done.into()))
         }
         (None, Some(options)) => measure(options, command, &cli.output),
         (None, None) => Err(Error::Usage),
@@ -114,28 +114,28 @@ fn measure(options: Options, command: Vec<String>, output: &OutputArgs) -> Resul
     let outcome = job::run(&plan, command, &progress);
     progress.finish();
     let outcome = outcome?;
-    show(&outcome, output.json, output.quiet);
+    show(&outcome, output.json, output.quiet)?;
     Ok(outcome.exit.into())
 }
 
 /// Everything goes to stderr but `--json`: stdout may be the program's. Gives the exit code that overrules its own.
-fn show_recording(outcome: &record::Outcome, output: &OutputArgs) -> Option<ExitCode> {
+fn show_recording(
+    outcome: &record::Outcome,
+    output: &OutputArgs,
+) -> Result<Option<ExitCode>, Error> {
     if output.json {
-        print_json(&outcome.summary);
+        print_json(&outcome.summary)?;
     } else if !output.quiet {
         message(format_args!(
             "{}",
             table::recording(&outcome.summary, &outcome.directory).trim_end()
         ));
     }
-    outcome
-        .summary
-        .header
-        .interrupted
-        .then(|| Exit::Interrupted.into())
+    let interrupted = outcome.summary.header.interrupted;
+    Ok(interrupted.then(|| Exit::Interrupted.into()))
 }
 
-fn show(outcome: &Outcome, json: bool, quiet: bool) {
+fn show(outcome: &Outcome, json: bool, quiet: bool) -> Result<(), Error> {
     for line in &outcome.messages {
         message(format_args!("raptors-prof: {line}"));
     }
@@ -146,28 +146,30 @@ fn show(outcome: &Outcome, json: bool, quiet: bool) {
         ));
     }
     if json {
-        print_json(&outcome.summary);
+        print_json(&outcome.summary)
     } else if !quiet {
-        print(&table::table(&outcome.summary, &outcome.directory));
+        print(&table::table(&outcome.summary, &outcome.directory))
+    } else {
+        Ok(())
     }
 }
 
-fn print_json(summary: &impl Serialize) {
-    match serde_json::to_string_pretty(summary) {
-        Ok(json) => print(&(json + "\n")),
-        Err(error) => message(format_args!("error: the summary can't be printed: {error}")),
-    }
+fn print_json(summary: &impl Serialize) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(summary)
+        .map_err(io::Error::from)
+        .map_err(Error::Stdout)?;
+    print(&(json + "\n"))
 }
 
 /// A reader that closed the pipe (`| head`) has seen what it wanted.
-fn print(text: &str) {
+fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    if let Err(error) = stdout
+    match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        && error.kind() != io::ErrorKind::BrokenPipe
     {
-        message(format_args!("error: can't write to stdout: {error}"));
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
     }
 }
 
@@ -179,10 +181,8 @@ fn message(text: std::fmt::Arguments) {
 /// clap's message: as it is for help, its first paragraph on one line for errors.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print(&error.to_string());
-            Exit::Done.into()
-        }
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(&error.to_string())
+            .map_or_else(|error| error.exit().into(), |()| Exit::Done.into()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             message(format_args!("{error}"));
             Exit::BadInput.into()

@@ -9,12 +9,16 @@
 //!   Hahn and Meeker, *Statistical Intervals*, 1991, section 5.2). It takes the pairs as independent.
 //! - **Noise floor**: two windows of the same backend that follow each other (B B and A A above) give a ratio that is 1 but for
 //!   noise. How far the 95 % interval on the median of these reaches from 1 is the floor.
-//! - **Verdict**: differences up to the margin count as none; it is the noise floor, and at least [`SMALLEST_DIFFERENCE`].
+//! - **Verdict**: differences up to the margin count as none; it is the noise floor, and at least [`SMALLEST_DIFFERENCE`]. Both sides
+//!   are the same factor away from 1. A margin above [`LARGEST_SAME`] never makes two times the same.
 
 use serde::{Deserialize, Serialize};
 
 /// No difference below 1 % is called one, however quiet the run.
 pub const SMALLEST_DIFFERENCE: f64 = 0.01;
+
+/// A run whose noise floor is above 5 % can't tell that two times are the same.
+pub const LARGEST_SAME: f64 = 0.05;
 
 /// Whose window it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +44,9 @@ pub struct Timed {
 pub enum Verdict {
     /// The whole interval lies above 1 + margin.
     Faster,
-    /// The whole interval lies within 1 +- margin.
+    /// The whole interval lies within 1 / (1 + margin) to 1 + margin, and the margin is at most [`LARGEST_SAME`].
     Same,
-    /// The whole interval lies below 1 - margin.
+    /// The whole interval lies below 1 / (1 + margin).
     Slower,
     /// The interval is too wide to tell.
     Inconclusive,
@@ -118,9 +122,9 @@ fn noise_floor(windows: &[Timed]) -> Option<f64> {
 fn judge([lo, hi]: [f64; 2], margin: f64) -> Verdict {
     if lo > 1.0 + margin {
         Verdict::Faster
-    } else if hi < 1.0 - margin {
+    } else if hi < 1.0 / (1.0 + margin) {
         Verdict::Slower
-    } else if lo >= 1.0 - margin && hi <= 1.0 + margin {
+    } else if margin <= LARGEST_SAME && lo >= 1.0 / (1.0 + margin) && hi <= 1.0 + margin {
         Verdict::Same
     } else {
         Verdict::Inconclusive
@@ -303,5 +307,14 @@ mod tests {
             .filter(|comparison| matches!(comparison.verdict, Verdict::Faster | Verdict::Slower))
             .count();
         assert!(different <= 10, "{different} of 1000");
+    }
+
+    #[test]
+    fn much_noise_is_never_the_same() {
+        assert_eq!(judge([0.599, 2.022], 1.609), Verdict::Inconclusive);
+        assert_eq!(judge([0.95, 1.05], 0.06), Verdict::Inconclusive);
+        assert_eq!(judge([0.97, 1.03], 0.04), Verdict::Same);
+        assert_eq!(judge([0.1, 0.2], 1.609), Verdict::Slower);
+        assert_eq!(judge([3.0, 4.0], 1.609), Verdict::Faster);
     }
 }

@@ -255,7 +255,8 @@ fn open(kind: Kind, pid: u32) -> Slot {
             },
             (_, Ok(counter)) => Slot::Open {
                 counter,
-                user_only: true,
+                // A task's time is told whole, whatever was asked for.
+                user_only: !matches!(kind, Kind::Software(Software::TASK_CLOCK)),
             },
             (_, Err(error)) => closed(&error),
         },

@@ -46,6 +46,9 @@ pub enum Error {
     /// Neither an op nor a command.
     #[error("nothing to do: --op, --shape and --dtype say what to measure; --help tells more")]
     Usage,
+    /// The result can't be printed; the run directory is there.
+    #[error("can't write to stdout: {0}")]
+    Stdout(std::io::Error),
     /// Signals can't be handled.
     #[error("can't handle Ctrl-C: {0}")]
     Signals(#[from] ctrlc::Error),
@@ -59,7 +62,7 @@ impl Error {
             Error::Worker(error) => of_worker(error),
             Error::RunDir(error) => of_run_dir(error),
             Error::Record(error) => of_recording(error),
-            Error::Signals(_) => Exit::Denied,
+            Error::Signals(_) | Error::Stdout(_) => Exit::Denied,
         }
     }
 }
@@ -69,7 +72,9 @@ fn of_worker(error: &WorkerError) -> Exit {
         WorkerError::Spawn { .. } | WorkerError::NotPython { .. } | WorkerError::TooOld { .. } => {
             Exit::BadInput
         }
-        WorkerError::Missing { .. } | WorkerError::Source(_) => Exit::Denied,
+        WorkerError::Missing { .. } | WorkerError::Refused { .. } | WorkerError::Source(_) => {
+            Exit::Denied
+        }
         WorkerError::Disagree { .. } | WorkerError::Died { .. } | WorkerError::Protocol { .. } => {
             Exit::WorkloadFailed
         }

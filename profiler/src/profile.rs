@@ -223,7 +223,7 @@ impl Profile {
             .filter(|(_, (own, _))| *own > 0)
             .take(n)
             .map(|(frame, (own, total))| TopFrame {
-                frame: frame.name.to_string(),
+                frame: folded_name(&frame.name),
                 self_share: share(own),
                 total: share(total),
             })

@@ -91,7 +91,13 @@ impl Recorder {
     pub fn start(&mut self, op: &str) -> Result<(), RecordError> {
         let (events, python) = match std::mem::replace(&mut self.state, State::Broken) {
             State::Ready(events, python) => (events, python),
-            State::Opened(events) => (events, self.python_reader()?),
+            State::Opened(events) => match self.python_reader() {
+                Ok(python) => (events, python),
+                Err(error) => {
+                    self.state = State::Opened(events);
+                    return Err(error);
+                }
+            },
             State::Recording(_) | State::Broken => return Err(RecordError::NotReady),
         };
         op.clone_into(&mut self.op);

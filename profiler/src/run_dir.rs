@@ -39,47 +39,54 @@ pub enum RunDirError {
 /// A run directory under its temporary name. Dropping it removes what was written.
 pub struct RunDir {
     temporary: TempDir,
-    place: PathBuf,
-    /// Our own choice of a name gives way to one that is taken; the user's does not.
-    named_by_user: bool,
+    place: Place,
+}
+
+enum Place {
+    /// A name that we chose: it gives way to one that is taken.
+    Ours(PathBuf),
+    /// A name that the user chose.
+    Named(PathBuf),
+    /// An empty directory that is there already, and may be a mount point or where the user stands.
+    There(PathBuf),
 }
 
 impl RunDir {
-    /// Makes the temporary directory beside `out`, or beside a new one under `results/runs` that is called after the time
-    /// and `name`.
+    /// Makes the temporary directory beside `out` (in it, where it is an empty directory), or beside a new one under
+    /// `results/runs` that is called after the time and `name`.
     ///
     /// # Errors
     /// [`RunDirError::Taken`] and [`RunDirError::Unwritable`].
     pub fn create(out: Option<&Path>, name: &str) -> Result<RunDir, RunDirError> {
-        let place = match out {
-            Some(out) => out.to_owned(),
-            None => Path::new(RUNS).join(default_name(name)),
-        };
+        let path = out.map_or_else(|| Path::new(RUNS).join(default_name(name)), Path::to_owned);
         let unwritable = |source| RunDirError::Unwritable {
-            path: place.clone(),
+            path: path.clone(),
             source,
         };
-        if out.is_some() && !is_free(&place).map_err(unwritable)? {
-            return Err(RunDirError::Taken { path: place });
+        if out.is_some() && !is_free(&path).map_err(unwritable)? {
+            return Err(RunDirError::Taken { path });
         }
-        let place = std::path::absolute(&place).map_err(unwritable)?;
-        let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
-            return Err(RunDirError::Taken { path: place });
+        if path.is_dir() {
+            let path = path.canonicalize().map_err(unwritable)?;
+            let temporary = temporary_in(&path, "run").map_err(unwritable)?;
+            return Ok(RunDir {
+                temporary,
+                place: Place::There(path),
+            });
+        }
+        let path = std::path::absolute(&path).map_err(unwritable)?;
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(RunDirError::Taken { path });
         };
         let temporary = std::fs::create_dir_all(parent)
-            .and_then(|()| {
-                let prefix = format!(".{}.", name.to_string_lossy());
-                tempfile::Builder::new()
-                    .prefix(&prefix)
-                    .permissions(readable())
-                    .tempdir_in(parent)
-            })
+            .and_then(|()| temporary_in(parent, &name.to_string_lossy()))
             .map_err(unwritable)?;
-        Ok(RunDir {
-            temporary,
-            place,
-            named_by_user: out.is_some(),
-        })
+        let place = if out.is_some() {
+            Place::Named(path)
+        } else {
+            Place::Ours(path)
+        };
+        Ok(RunDir { temporary, place })
     }
 
     /// The path of a file of the run while it is written.
@@ -116,28 +123,76 @@ impl RunDir {
     /// # Errors
     /// [`RunDirError::Taken`] when the place was taken meanwhile, [`RunDirError::Write`] otherwise.
     pub fn complete(self) -> Result<PathBuf, RunDirError> {
-        let mut place = self.place.clone();
-        let mut renamed = std::fs::rename(self.temporary.path(), &place);
-        for attempt in 2..100 {
-            if self.named_by_user || !renamed.as_ref().is_err_and(is_conflict) {
-                break;
+        let RunDir { temporary, place } = self;
+        match place {
+            Place::There(path) => move_into(temporary, path),
+            Place::Named(path) => rename(temporary, [path]),
+            Place::Ours(path) => {
+                let numbered =
+                    (2..100).map(|attempt| PathBuf::from(format!("{}-{attempt}", path.display())));
+                rename(temporary, std::iter::once(path.clone()).chain(numbered))
             }
-            place = PathBuf::from(format!("{}-{attempt}", self.place.display()));
-            renamed = std::fs::rename(self.temporary.path(), &place);
-        }
-        match renamed {
-            Ok(()) => {
-                // It is no longer there to be removed.
-                let _ = self.temporary.keep();
-                Ok(place)
-            }
-            Err(error) if is_conflict(&error) => Err(RunDirError::Taken { path: place }),
-            Err(error) => Err(RunDirError::Write {
-                path: place,
-                reason: error.to_string(),
-            }),
         }
     }
+}
+
+/// Gives the directory the first of `names` that is not taken.
+fn rename(
+    temporary: TempDir,
+    names: impl IntoIterator<Item = PathBuf>,
+) -> Result<PathBuf, RunDirError> {
+    let mut taken = PathBuf::new();
+    for path in names {
+        match std::fs::rename(temporary.path(), &path) {
+            Ok(()) => {
+                // It is no longer there to be removed.
+                let _ = temporary.keep();
+                return Ok(path);
+            }
+            Err(error) if is_conflict(&error) => taken = path,
+            Err(error) => {
+                return Err(RunDirError::Write {
+                    path,
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+    Err(RunDirError::Taken { path: taken })
+}
+
+/// Moves the files into a directory that is there, summary.json last: what has it is complete.
+fn move_into(temporary: TempDir, path: PathBuf) -> Result<PathBuf, RunDirError> {
+    let write = |error: io::Error| RunDirError::Write {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
+    let others = names_in(&path)
+        .map_err(write)?
+        .into_iter()
+        .map(|name| path.join(name));
+    if others.filter(|other| other != temporary.path()).count() > 0 {
+        return Err(RunDirError::Taken { path });
+    }
+    let mut names = names_in(temporary.path()).map_err(write)?;
+    names.sort_by_key(|name| name == "summary.json");
+    for name in names {
+        std::fs::rename(temporary.path().join(&name), path.join(&name)).map_err(write)?;
+    }
+    Ok(path)
+}
+
+fn names_in(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    std::fs::read_dir(path)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect()
+}
+
+fn temporary_in(parent: &Path, name: &str) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .permissions(readable())
+        .tempdir_in(parent)
 }
 
 /// Results are for others to read too; a temporary directory is not by default.
@@ -233,5 +288,26 @@ mod tests {
         ));
         let below = RunDir::create(Some(&file.join("run")), "run");
         assert!(matches!(below, Err(RunDirError::Unwritable { .. })));
+    }
+
+    #[test]
+    fn an_empty_directory_that_is_there_is_filled_and_stays_the_same() {
+        use std::os::unix::fs::MetadataExt;
+        let home = tempfile::tempdir().unwrap();
+        let (there, link) = (home.path().join("there"), home.path().join("link"));
+        std::fs::create_dir(&there).unwrap();
+        std::os::unix::fs::symlink(&there, &link).unwrap();
+        let before = there.metadata().unwrap().ino();
+        let run = RunDir::create(Some(&link), "run").unwrap();
+        run.write("summary.json", "{}").unwrap();
+        run.write("numpy.svg", "").unwrap();
+        assert!(!there.join("summary.json").exists());
+        assert_eq!(run.complete().unwrap(), there.canonicalize().unwrap());
+        assert_eq!(there.metadata().unwrap().ino(), before);
+        assert_eq!(entries(&there), 2, "no temporary name is left");
+        assert!(matches!(
+            RunDir::create(Some(&there), "run"),
+            Err(RunDirError::Taken { .. })
+        ));
     }
 }

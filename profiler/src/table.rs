@@ -16,8 +16,8 @@ const TOP: usize = 5;
 pub fn table(summary: &Summary, directory: &Path) -> String {
     let mut lines = vec![summary.cell.to_string(), String::new()];
     lines.push(format!(
-        "{:<9}{:>11}  {:<24}{:>12}  {:>11}",
-        "", "time/call", "95 % interval", "faults/call", "kernel time"
+        "{:<9}{:>11}  {:<24}{:>12}  {:>5}  {:>11}",
+        "", "time/call", "95 % interval", "faults/call", "CPUs", "kernel time"
     ));
     lines.extend(
         summary
@@ -32,7 +32,7 @@ pub fn table(summary: &Summary, directory: &Path) -> String {
     let (threads, simd) = (&summary.environment.threads, &summary.environment.simd);
     if summary.backends.contains_key(Backend::Raptors.name()) {
         lines.push(format!(
-            "threads {}, SIMD {}",
+            "threads up to {}, SIMD {}",
             choice(threads, "all cores"),
             choice(simd, "auto")
         ));
@@ -95,7 +95,21 @@ fn backend_line(name: &str, backend: &BackendSummary) -> String {
         }
         _ => "-".to_owned(),
     };
-    format!("{name:<9}{median:>11}  {interval:<24}{faults:>12}  {kernel:>11}")
+    let cpus = cpus(backend).map_or("-".to_owned(), number);
+    format!("{name:<9}{median:>11}  {interval:<24}{faults:>12}  {cpus:>5}  {kernel:>11}")
+}
+
+/// How many CPUs were busy on average: CPU time by wall time of the counting window.
+fn cpus(backend: &BackendSummary) -> Option<f64> {
+    let reading = |event: &str| {
+        backend
+            .counters
+            .iter()
+            .find(|reading| reading.event == event)
+    };
+    let (user, kernel) = (reading("user-time")?, reading("kernel-time")?);
+    let wall = user.time_enabled_ns;
+    (wall > 0).then_some((user.value? + kernel.value?) as f64 / wall as f64)
 }
 
 struct Count {

@@ -4,7 +4,8 @@ raptors-prof runs this file with the user's interpreter. Commands come as JSON l
 on what was stdout:
 
     (start)                          -> hello {pid, python, executable}
-    setup {op, shape, dtype, ...}    -> ready {numpy, raptors, config} | missing {module} | disagree {message}
+    setup {op, shape, dtype, ...}    -> ready {numpy, raptors, config} | missing {module} | refused {message}
+                                        | disagree {message}
     run {backend, calls}             -> done {start_ns, end_ns, user_ns, kernel_ns}
 
 It ends at the end of stdin. Plain Python >= 3.8.
@@ -50,6 +51,8 @@ def main() -> None:
                 if error.name not in ("numpy", "raptors"):
                     raise
                 reply(replies, "missing", module=error.name)
+            except RefusedError as error:
+                reply(replies, "refused", message=str(error))
             else:
                 reply(replies, **answer)
         else:
@@ -89,7 +92,7 @@ def set_up(command: dict[str, Any]) -> tuple[dict[str, Op], dict[str, Any]]:
     """Imports, makes the inputs, and runs each backend once: the ops by backend, and the answer."""
     np = importlib.import_module("numpy")
     backends: list[str] = command["backends"]
-    raptors = importlib.import_module("raptors") if "raptors" in backends else None
+    raptors = import_raptors() if "raptors" in backends else None
     inputs = make_inputs(np, command)
     ops: dict[str, Op] = {}
     if "numpy" in backends:
@@ -105,6 +108,17 @@ def set_up(command: dict[str, Any]) -> tuple[dict[str, Op], dict[str, Any]]:
         "raptors": None if raptors is None else raptors.config()["version"],
         "config": None if raptors is None else raptors.config(),
     }
+
+
+class RefusedError(Exception):
+    """raptors does not do here what RAPTORS_SIMD or RAPTORS_THREADS asks for."""
+
+
+def import_raptors() -> Any:
+    try:
+        return importlib.import_module("raptors")
+    except ValueError as error:
+        raise RefusedError(error) from error
 
 
 def make_inputs(np: Any, command: dict[str, Any]) -> Inputs:

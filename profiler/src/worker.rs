@@ -132,6 +132,7 @@ impl Worker {
                 cell: cell.to_string(),
                 message,
             }),
+            Reply::Refused { message } => Err(WorkerError::Refused { message }),
             Reply::Missing { module } => Err(WorkerError::Missing {
                 mend: mend(&self.python, &module),
                 python: self.python.clone(),

@@ -7,19 +7,12 @@ mod common;
 use common::{assert_done, python, raptors_prof, summary, temporary};
 use serde_json::Value;
 
-/// The raptors side of a run of `broadcast_add` and its folded stacks; `None` where there is no profile to be had.
-fn profile(shape: &str, threads: &str) -> Option<(Value, String)> {
+/// The raptors side of a run and its folded stacks; `None` where there is no profile to be had.
+fn profile(cell: &[&str], threads: &str) -> Option<(Value, String)> {
     let python = python()?;
     let home = temporary();
     let mut command = raptors_prof(home.path());
-    command.args([
-        "--op",
-        "broadcast_add",
-        "--dtype",
-        "float32",
-        "--shape",
-        shape,
-    ]);
+    command.args(cell);
     command
         .args([
             "--threads",
@@ -74,7 +67,17 @@ const PYTHON: [&str; 4] = [
 
 #[test]
 fn python_then_the_extension_then_the_kernel() {
-    let Some((_, folded)) = profile("512x512", "1") else {
+    let Some((_, folded)) = profile(
+        &[
+            "--op",
+            "broadcast_add",
+            "--shape",
+            "512x512",
+            "--dtype",
+            "float32",
+        ],
+        "1",
+    ) else {
         return;
     };
     let extension = [
@@ -90,7 +93,17 @@ fn python_then_the_extension_then_the_kernel() {
 
 #[test]
 fn workers_stand_under_the_python_call() {
-    let Some((raptors, folded)) = profile("2048x2048", "2") else {
+    let Some((raptors, folded)) = profile(
+        &[
+            "--op",
+            "broadcast_add",
+            "--shape",
+            "2048x2048",
+            "--dtype",
+            "float32",
+        ],
+        "2",
+    ) else {
         return;
     };
     assert!(
@@ -110,4 +123,27 @@ fn workers_stand_under_the_python_call() {
         );
     }
     assert_eq!(share(&folded, &["[unattributed threads]"]), 0.0, "{folded}");
+}
+
+#[test]
+fn workers_that_gather_are_walked_to_their_root() {
+    let cell = [
+        "--op",
+        "mean_axis1",
+        "--shape",
+        "2048x2048",
+        "--dtype",
+        "float64",
+        "--layout",
+        "transpose",
+    ];
+    let Some((raptors, folded)) = profile(&cell, "2") else {
+        return;
+    };
+    assert!(
+        raptors["sampling"]["unwound_ratio"].as_f64().unwrap() >= 0.95,
+        "{}",
+        raptors["sampling"]
+    );
+    assert!(share(&folded, &["[native stack cut]"]) < 0.05, "{folded}");
 }

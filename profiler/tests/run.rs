@@ -76,7 +76,7 @@ fn a_run_leaves_a_summary_that_its_schema_knows() {
     for text in [
         "broadcast_add 64x48 float32",
         "ratio ",
-        "threads 1 (requested: 1)",
+        "threads up to 1 (requested: 1)",
         "result: ",
     ] {
         assert!(table.contains(text), "{text:?} is not in: {table}");
@@ -282,4 +282,22 @@ fn page_faults_agree_with_proc_stat() {
             "{backend}: {counted} against {expected}"
         );
     }
+}
+
+#[test]
+fn a_result_that_can_not_be_printed_is_no_success() {
+    let home = temporary();
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let output = fake_numpy(home.path(), "never", "")
+        .arg("--json")
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("can't write to stdout"),
+        "{}",
+        stderr(&output)
+    );
+    assert_valid(&summary(&home.path().join("run")));
 }

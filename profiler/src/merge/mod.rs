@@ -103,9 +103,10 @@ pub fn merge(native: &[NativeFrame], complete: bool, python: &[PythonFrame]) -> 
 }
 
 /// The stack of a thread without Python state, under the Python call that keeps it busy (root to leaf),
-/// or under [`UNATTRIBUTED`] where that is not known.
+/// or under [`UNATTRIBUTED`] where that is not known; behind [`CUT`] where it is not `complete`.
 pub fn join_worker(
     native: &[NativeFrame],
+    complete: bool,
     thread_name: &str,
     caller: Option<&[PythonFrame]>,
 ) -> Vec<Frame> {
@@ -117,6 +118,9 @@ pub fn join_worker(
         FrameKind::Worker,
         format!("[worker {thread_name}]"),
     ));
+    if !complete {
+        frames.push(Frame::new(FrameKind::Marker, CUT));
+    }
     frames.extend(interleave(native, &[]));
     frames
 }

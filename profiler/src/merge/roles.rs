@@ -68,27 +68,26 @@ const GLUE: [&str; 51] = [
     "t_bootstrap",
 ];
 
-/// How Rust's thread start is called, by prefix of the readable name.
-const RUST_THREAD_START: [&str; 5] = [
+/// How Rust's thread start is called, in any module.
+const RUST_THREAD_START: [&str; 4] = [
     "std::sys::backtrace::__rust_begin_short_backtrace",
-    "std::sys::thread",
-    "<std::sys::thread",
+    "<std::sys::thread::unix::Thread>::new::thread_start",
     "core::ops::function::FnOnce::call_once",
-    "<alloc::boxed::Box<",
+    "core::ops::function::FnOnce::call_once{{vtable.shim}}",
 ];
 
+/// What the modules are called that hold the plumbing: the interpreter (a program or a library) and the C library.
+const RUNTIME: [&str; 4] = ["python", "libpython", "libc.so", "libpthread"];
+
 impl Role {
-    /// The role of the function called `symbol` (as shown: Rust names are readable, without hash).
-    pub fn of(symbol: &str) -> Role {
+    /// The role of the function called `symbol` (as shown: Rust names are readable, without hash) in `module`.
+    pub fn of(symbol: &str, module: &str) -> Role {
         if symbol.starts_with("_PyEval_EvalFrameDefault") {
             return Role::Evaluator;
         }
-        let plumbing = GLUE.iter().any(|name| matches_name(symbol, name));
-        if plumbing
-            || RUST_THREAD_START
-                .iter()
-                .any(|name| symbol.starts_with(name))
-        {
+        let plumbing = RUNTIME.iter().any(|runtime| module.starts_with(runtime))
+            && GLUE.iter().any(|name| matches_name(symbol, name));
+        if plumbing || RUST_THREAD_START.contains(&symbol) {
             return Role::Glue;
         }
         Role::Plain
@@ -111,8 +110,14 @@ mod tests {
 
     #[test]
     fn evaluator_and_its_cold_part() {
-        assert_eq!(Role::of("_PyEval_EvalFrameDefault"), Role::Evaluator);
-        assert_eq!(Role::of("_PyEval_EvalFrameDefault.cold"), Role::Evaluator);
+        assert_eq!(
+            Role::of("_PyEval_EvalFrameDefault", "libpython3.11.so.1.0"),
+            Role::Evaluator
+        );
+        assert_eq!(
+            Role::of("_PyEval_EvalFrameDefault.cold", "python3.11"),
+            Role::Evaluator
+        );
     }
 
     #[test]
@@ -129,7 +134,10 @@ mod tests {
             "<std::sys::thread::unix::Thread>::new::thread_start",
             "core::ops::function::FnOnce::call_once{{vtable.shim}}",
         ] {
-            assert_eq!(Role::of(symbol), Role::Glue, "{symbol}");
+            assert_eq!(Role::of(symbol, "python3.12"), Role::Glue, "{symbol}");
+            let elsewhere = Role::of(symbol, "kernels.so");
+            let rust = symbol.contains("::");
+            assert_eq!(elsewhere == Role::Glue, rust, "{symbol}");
         }
         for symbol in [
             "FLOAT_add",
@@ -140,7 +148,11 @@ mod tests {
             "PyNumber_Add",
             "raptors_kernels::elementwise::add",
         ] {
-            assert_eq!(Role::of(symbol), Role::Plain, "{symbol}");
+            assert_eq!(
+                Role::of(symbol, "libpython3.8.so.1.0"),
+                Role::Plain,
+                "{symbol}"
+            );
         }
     }
 }

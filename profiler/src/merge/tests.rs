@@ -5,7 +5,7 @@ use super::*;
 fn native(names: &[&str]) -> Vec<NativeFrame> {
     names
         .iter()
-        .map(|name| NativeFrame::new(*name, Role::of(name)))
+        .map(|name| NativeFrame::new(*name, Role::of(name, "python3.11")))
         .collect()
 }
 
@@ -153,7 +153,12 @@ fn a_cut_stack_with_more_evaluator_calls_than_python_has_is_a_disagreement() {
 #[test]
 fn workers_stand_under_their_caller() {
     let native = native(&["clone3", "start_thread", "rayon_main_loop", "kernel"]);
-    let joined = join_worker(&native, "raptors-0", Some(&python(&["+<module>", "op"])));
+    let joined = join_worker(
+        &native,
+        true,
+        "raptors-0",
+        Some(&python(&["+<module>", "op"])),
+    );
     assert_eq!(
         names(&joined),
         [
@@ -164,7 +169,9 @@ fn workers_stand_under_their_caller() {
             "kernel"
         ]
     );
-    let lost = join_worker(&native, "pool", None);
+    let cut = join_worker(&native[2..], false, "pool", None);
+    assert_eq!(names(&cut)[..3], [UNATTRIBUTED, "[worker pool]", CUT]);
+    let lost = join_worker(&native, true, "pool", None);
     assert_eq!(
         names(&lost),
         [UNATTRIBUTED, "[worker pool]", "rayon_main_loop", "kernel"]

@@ -54,7 +54,7 @@ impl<'a> Symbolizer<'a> {
         {
             Some(Function::Named(symbol)) => {
                 let name = readable(&symbol.name);
-                NativeFrame::new(format!("{name} [{module}]"), Role::of(&name))
+                NativeFrame::new(format!("{name} [{module}]"), Role::of(&name, &module))
             }
             Some(Function::Nameless(start)) => self.nameless(start, file.bias, &module),
             None => NativeFrame::new(format!("{in_file:#x} [{module}]"), Role::Plain),

@@ -17,8 +17,10 @@ use perf_event_open_sys::{bindings, ioctls};
 use super::record::{REG_BP, REG_IP, REG_SP};
 use super::ring::Ring;
 
-/// Bytes of user stack copied with each sample. Measured in docs/architecture.md.
+/// Bytes of user stack copied with each sample. Measured in docs/performance.md.
 pub const STACK_BYTES: u32 = 32 * 1024;
+/// All rings together take no more, however many CPUs there are.
+const ALL_RINGS_BYTES: usize = 256 << 20;
 /// Room that a sample takes in a ring, at most: the stack copy, a kernel callchain, the rest.
 const SAMPLE_BYTES: usize = STACK_BYTES as usize + 2048;
 const USER_REGISTERS: u64 = 1 << REG_BP | 1 << REG_SP | 1 << REG_IP;
@@ -307,7 +309,8 @@ fn sample_type(kernel: bool) -> u64 {
 /// Rings of one size for all events: the largest that the limits grant to all of them.
 fn map_rings(events: &[Counter]) -> io::Result<Vec<Ring>> {
     let mut last = io::Error::from(io::ErrorKind::OutOfMemory);
-    for bytes in RING_BYTES {
+    let affordable = |bytes: &usize| bytes * events.len() <= ALL_RINGS_BYTES;
+    for bytes in RING_BYTES.into_iter().filter(affordable) {
         match events.iter().map(|event| Ring::map(event, bytes)).collect() {
             Ok(rings) => return Ok(rings),
             Err(error) => last = error,

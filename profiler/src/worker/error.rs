@@ -46,6 +46,12 @@ pub enum WorkerError {
         /// The command that installs it.
         mend: String,
     },
+    /// `raptors` can't do what was asked of it here.
+    #[error("raptors refuses: {message}")]
+    Refused {
+        /// Its own words.
+        message: String,
+    },
     /// The backends compute different things.
     #[error("numpy and raptors disagree on {cell}: {message}")]
     Disagree {

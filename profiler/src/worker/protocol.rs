@@ -95,6 +95,7 @@ pub(super) enum Reply {
     Hello(Hello),
     Ready(Ready),
     Missing { module: String },
+    Refused { message: String },
     Disagree { message: String },
     Done(Done),
 }
