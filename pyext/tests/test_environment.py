@@ -13,10 +13,16 @@ from .levels import LEVELS, output, run
 
 BIG = "import numpy as np, raptors; a = np.ones((2048, 2048), 'f4'); raptors.add(a, a)\n"
 NAMES = """
-import pathlib
-def names():
-    tasks = (pathlib.Path(task, "comm").read_text().strip() for task in pathlib.Path("/proc/self/task").iterdir())
-    return sorted(name for name in tasks if name.startswith("raptors-"))
+import pathlib, time
+def names(expected=0):
+    # A thread names itself when it begins to run, which may be after the first work is done.
+    for _ in range(500):
+        comms = [pathlib.Path(task, "comm").read_text().strip() for task in pathlib.Path("/proc/self/task").iterdir()]
+        found = sorted(comm for comm in comms if comm.startswith("raptors-"))
+        if len(found) >= expected:
+            break
+        time.sleep(0.02)
+    return found
 """
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/task")
 
@@ -78,7 +84,7 @@ def test_a_level_that_the_processor_lacks() -> None:
 @pytest.mark.parametrize("threads", ["2", "3"])
 def test_exactly_so_many_threads(threads: str) -> None:
     expected = [f"raptors-{i}" for i in range(int(threads))]
-    code = NAMES + "import raptors; before = names()\n" + BIG + "print(before, names())"
+    code = NAMES + "import raptors; before = names()\n" + BIG + f"print(before, names({threads}))"
     assert output(code, RAPTORS_THREADS=threads) == f"[] {expected}"
 
 
@@ -107,7 +113,7 @@ def work():
 callers = [threading.Thread(target=work) for _ in range(4)]
 [t.start() for t in callers]
 [t.join() for t in callers]
-print(len(bad), len(names()))
+print(len(bad), len(names(2)))
 """
     )
     assert output(code, RAPTORS_THREADS="2") == "0 2"
@@ -146,7 +152,7 @@ def test_fork() -> None:
 sys.stdout.flush()
 child = os.fork()
 if child == 0:
-    ok = names() == [] and raptors.add(a, a)[-1, -1] == 2 and names() == ["raptors-0", "raptors-1"]
+    ok = names() == [] and raptors.add(a, a)[-1, -1] == 2 and names(2) == ["raptors-0", "raptors-1"]
     grandchild = os.fork()
     if grandchild == 0:
         os._exit(0 if raptors.sum(a) == a.size else 1)
