@@ -13,7 +13,7 @@
 //! - [`timing`] takes interleaved windows, [`compare`] judges them (pure).
 //! - [`counters`] and [`recording`] watch the worker from outside: [`sampling`] takes samples, [`native`] walks and names
 //!   their stacks, [`python`] reads the Python stacks, [`merge`] (pure) makes one of both; [`profile`] is what was seen.
-//! - [`summary`], [`run_dir`], [`table`] and [`flamegraph`] are what leaves.
+//! - [`summary`], [`run_dir`], [`outputs`], [`table`] and [`flamegraph`] are what leaves.
 
 pub mod assemble;
 pub mod cli;
@@ -26,6 +26,7 @@ pub mod interrupt;
 pub mod job;
 pub mod merge;
 pub mod native;
+pub mod outputs;
 pub mod plan;
 pub mod profile;
 pub mod progress;

@@ -133,34 +133,25 @@ fn wait(
     let mut steps = [Signal::SIGTERM, Signal::SIGKILL].into_iter();
     loop {
         let interrupted = interrupt::requested();
+        let end = |status| Ended {
+            status,
+            interrupted,
+        };
         if let Some(status) = ended()? {
-            return Ok(Ended {
-                status: Some(status),
-                interrupted,
-            });
+            return Ok(end(Some(status)));
         }
-        if limit.is_some_and(|limit| started.elapsed() >= limit) {
-            return Ok(Ended {
-                status: None,
-                interrupted,
-            });
+        let out_of_time = limit.is_some_and(|limit| started.elapsed() >= limit);
+        if out_of_time || interrupted && to_tell.is_none() {
+            return Ok(end(None));
         }
-        if interrupted && to_tell.is_none() {
-            return Ok(Ended {
-                status: None,
-                interrupted,
-            });
-        }
-        if interrupted && asked.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+        if let Some(pid) = to_tell
+            && interrupted
+            && asked.get_or_insert_with(Instant::now).elapsed() >= PATIENCE
+        {
             let Some(signal) = steps.next() else {
-                return Ok(Ended {
-                    status: None,
-                    interrupted,
-                });
+                return Ok(end(None));
             };
-            if let Some(pid) = to_tell {
-                kill(Pid::from_raw(pid.cast_signed()), signal).map_err(std::io::Error::from)?;
-            }
+            kill(Pid::from_raw(pid.cast_signed()), signal).map_err(std::io::Error::from)?;
             asked = Some(Instant::now());
         }
         std::thread::sleep(TICK);

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{assert_done, python, raptors_prof, summary, temporary};
+use common::{assert_done, python, raptors_prof, samples, summary, temporary};
 use serde_json::Value;
 
 /// The raptors side of a run and its folded stacks; `None` where there is no profile to be had.
@@ -45,17 +45,7 @@ fn profile(cell: &[&str], threads: &str) -> Option<(Value, String)> {
 
 /// Share of the samples whose stack has these parts in this order.
 fn share(folded: &str, parts: &[&str]) -> f64 {
-    let (mut with, mut all) = (0, 0);
-    for line in folded.lines() {
-        let (stack, samples) = line.rsplit_once(' ').unwrap();
-        let samples: u64 = samples.parse().unwrap();
-        let rest = parts
-            .iter()
-            .try_fold(stack, |rest, part| Some(rest.split_once(part)?.1));
-        all += samples;
-        with += if rest.is_some() { samples } else { 0 };
-    }
-    with as f64 / all as f64
+    samples(folded, parts) as f64 / samples(folded, &[]) as f64
 }
 
 const PYTHON: [&str; 4] = [

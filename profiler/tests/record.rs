@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use common::{
-    assert_fails, assert_valid_recording, raptors_prof, stderr, stdout, summary, temporary,
-    wait_for,
+    assert_fails, assert_valid_recording, raptors_prof, samples, stderr, stdout, summary,
+    temporary, wait_for,
 };
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -58,20 +58,6 @@ fn result(home: &Path, output: &Output) -> Option<(Value, String)> {
     assert_valid_recording(&summary);
     let folded = std::fs::read_to_string(home.join("run/profile.folded")).unwrap();
     Some((summary, folded))
-}
-
-fn samples(folded: &str, parts: &[&str]) -> u64 {
-    let has = |stack: &str| {
-        parts
-            .iter()
-            .try_fold(stack, |rest, part| Some(rest.split_once(part)?.1))
-            .is_some()
-    };
-    let lines = folded.lines().map(|line| line.rsplit_once(' ').unwrap());
-    lines
-        .filter(|(stack, _)| has(stack))
-        .map(|(_, samples)| samples.parse::<u64>().unwrap())
-        .sum()
 }
 
 #[test]

@@ -8,13 +8,11 @@ use super::gather::{Gathered, NoProfile};
 use crate::compare;
 use crate::environment::Environment;
 use crate::flamegraph;
+use crate::outputs::{self, TOP};
 use crate::plan::{Backend, Plan};
 use crate::profile::Profile;
 use crate::run_dir::{RunDir, RunDirError};
 use crate::summary::{BackendSummary, SCHEMA, SamplingStatus, SamplingSummary, Summary, Timing};
-
-/// So many frames are in the summary; the profile itself has all.
-const TOP: usize = 20;
 
 /// What the summary says of the run itself.
 pub(super) struct Header {
@@ -101,36 +99,14 @@ fn write_profile(
     run_dir: &RunDir,
     summary: &mut BackendSummary,
 ) -> Result<(), RunDirError> {
-    let sampling = profile.sampling.clone();
-    let samples = sampling.samples;
     summary.sampling = Some(SamplingSummary {
         status: SamplingStatus::Recorded,
         reason: None,
-        recorded: Some(sampling),
+        recorded: Some(profile.sampling.clone()),
     });
-    if samples == 0 {
-        return Ok(());
-    }
-    let (svg, folded) = (
-        format!("{}.svg", backend.name()),
-        format!("{}.folded", backend.name()),
-    );
-    run_dir.write(&folded, &profile.folded())?;
-    let path = run_dir.file(&svg);
-    flamegraph::write(
-        profile,
-        &format!("{}: {}", backend.title(), plan.cell),
-        &path,
-    )
-    .map_err(|error| RunDirError::Write {
-        path,
-        reason: error.to_string(),
-    })?;
+    let title = format!("{}: {}", backend.title(), plan.cell);
+    summary.outputs = outputs::write_profile(run_dir, backend.name(), &title, profile)?;
     summary.top = profile.top(TOP);
-    summary.outputs = BTreeMap::from([
-        ("flamegraph".to_owned(), svg),
-        ("folded".to_owned(), folded),
-    ]);
     Ok(())
 }
 
@@ -143,15 +119,8 @@ fn write_diff(plan: &Plan, gathered: &Gathered, run_dir: &RunDir) -> Result<(), 
     let (Some(before), Some(after)) = (profile(Backend::Numpy), profile(Backend::Raptors)) else {
         return Ok(());
     };
-    let path = run_dir.file("diff.svg");
-    flamegraph::write_diff(
-        before,
-        after,
-        &format!("NumPy to Raptors: {}", plan.cell),
-        &path,
-    )
-    .map_err(|error| RunDirError::Write {
-        path,
-        reason: error.to_string(),
+    let title = format!("NumPy to Raptors: {}", plan.cell);
+    outputs::draw(run_dir, "diff.svg", |path| {
+        flamegraph::write_diff(before, after, &title, path)
     })
 }

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use super::summary::{Header, ProcessSummary, RecordSummary};
 use crate::assemble::{Assembled, Counts, assemble};
-use crate::flamegraph;
 use crate::native::symbol_store::SymbolStore;
+use crate::outputs::{TOP, write_profile};
 use crate::profile::{Frame, FrameKind, Profile, Sampling, StackTree};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::sampling::session::Recording;
 
-/// So many frames are in the summary; the profile itself has all.
-const TOP: usize = 20;
 /// A process has a flame graph of its own from one sample in so many on.
 const WORTH_A_GRAPH: u64 = 100;
 
@@ -116,27 +114,4 @@ fn together(processes: &[Process]) -> (StackTree, Counts) {
         counts += assembled.counts;
     }
     (stacks, counts)
-}
-
-/// Writes flame graph and folded stacks; nothing without samples.
-fn write_profile(
-    run_dir: &RunDir,
-    name: &str,
-    title: &str,
-    profile: &Profile,
-) -> Result<BTreeMap<String, String>, RunDirError> {
-    if profile.sampling.samples == 0 {
-        return Ok(BTreeMap::new());
-    }
-    let (svg, folded) = (format!("{name}.svg"), format!("{name}.folded"));
-    run_dir.write(&folded, &profile.folded())?;
-    let path = run_dir.file(&svg);
-    flamegraph::write(profile, title, &path).map_err(|error| RunDirError::Write {
-        path,
-        reason: error.to_string(),
-    })?;
-    Ok(BTreeMap::from([
-        ("flamegraph".to_owned(), svg),
-        ("folded".to_owned(), folded),
-    ]))
 }

@@ -191,6 +191,21 @@ fn validate_against(schema: &str, summary: &Value) -> Result<(), String> {
         .map_err(|error| format!("{error:#}"))
 }
 
+/// Samples of folded stacks that have these parts in this order.
+pub fn samples(folded: &str, parts: &[&str]) -> u64 {
+    let has = |stack: &str| {
+        parts
+            .iter()
+            .try_fold(stack, |rest, part| Some(rest.split_once(part)?.1))
+            .is_some()
+    };
+    let lines = folded.lines().map(|line| line.rsplit_once(' ').unwrap());
+    lines
+        .filter(|(stack, _)| has(stack))
+        .map(|(_, samples)| samples.parse::<u64>().unwrap())
+        .sum()
+}
+
 /// Waits until `condition` holds.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + FOREVER;
