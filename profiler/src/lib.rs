@@ -22,6 +22,7 @@ pub mod counters;
 pub mod environment;
 pub mod error;
 pub mod flamegraph;
+pub mod interner;
 pub mod interrupt;
 pub mod job;
 pub mod merge;

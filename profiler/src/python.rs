@@ -1,41 +1,59 @@
-//! Python stacks of a running process, read from its memory by py-spy without stopping it.
+//! Python stacks of a running process, read from its memory without stopping it.
+//!
+//! py-spy finds the interpreter. Where the interpreter's layout is known, one thread's stack is read in a few system calls
+//! ([`stacks`]), which is quick enough to be done at each sample; py-spy's reading of the same stack confirms the layout first.
+//! Other interpreters are read by py-spy altogether, all threads at once and less often.
 
+mod code;
+mod frames;
+mod instant;
+mod layout;
+mod line_table;
+mod memory;
+mod place;
+mod spy;
+mod stacks;
 mod thread_ids;
+mod threads;
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
 
-use py_spy::config::LockingStrategy;
-use py_spy::{Config, PythonSpy, StackTrace};
-
+use crate::interner::{Interned, Interner};
 use crate::merge::PythonFrame;
-use thread_ids::ThreadIds;
+use layout::Layout;
+pub use place::{EvaluatorCall, Evidence};
+use spy::Spy;
+use stacks::StackReader;
 
-/// How often a read that met the interpreter in the middle of a change is tried again.
-const RETRIES: usize = 2;
+/// How often the two readings are compared before ours is given up; a running program changes between them.
+const COMPARISONS: u32 = 100;
 
-/// The Python stacks of all threads at one time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PythonSnapshot {
-    /// One entry a thread that has Python state.
-    pub threads: Vec<PythonThread>,
-}
+/// A Python stack, from root to leaf.
+pub type PythonStack = Interned<[PythonFrame]>;
 
-/// The Python stack of one thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PythonThread {
-    /// The kernel's thread id; `None` where it can't be told.
-    pub tid: Option<u32>,
-    /// The frames, from root to leaf.
-    pub frames: Arc<[PythonFrame]>,
+/// Why a look at a thread showed no stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The thread has no Python state.
+    NoPython,
+    /// It has a stack, but it changed while it was read.
+    Torn,
 }
 
 /// Reads Python stacks of one process.
 pub struct PythonReader {
-    spy: PythonSpy,
-    known: HashMap<Vec<py_spy::Frame>, Arc<[PythonFrame]>>,
-    thread_ids: ThreadIds,
+    source: Source,
+    stacks: Interner<[PythonFrame]>,
+}
+
+enum Source {
+    Own(Box<StackReader>),
+    Spy {
+        spy: Box<Spy>,
+        /// Our own reading, until it is confirmed or given up.
+        candidate: Option<Box<StackReader>>,
+        comparisons: u32,
+    },
 }
 
 impl PythonReader {
@@ -44,130 +62,84 @@ impl PythonReader {
     /// # Errors
     /// py-spy's message when the process has no interpreter that it knows or its memory can't be read.
     pub fn new(pid: u32, tries: u64) -> Result<PythonReader, String> {
-        let config = Config {
-            blocking: LockingStrategy::NonBlocking,
-            collect_thread_names: false,
-            include_idle: true,
-            ..Config::default()
+        let spy = Spy::new(pid, tries)?;
+        let layout = spy.minor_version().and_then(Layout::of);
+        let candidate = layout.map(|layout| StackReader::new(pid, layout, spy.interpreter()));
+        let mut reader = PythonReader {
+            source: Source::Spy {
+                spy: Box::new(spy),
+                candidate: candidate.map(Box::new),
+                comparisons: 0,
+            },
+            stacks: Interner::default(),
         };
-        let spy = PythonSpy::retry_new(pid.cast_signed(), &config, tries)
-            .map_err(|error| format!("{error:#}"))?;
-        Ok(PythonReader {
-            spy,
-            known: HashMap::new(),
-            thread_ids: ThreadIds::default(),
-        })
+        reader.compare();
+        Ok(reader)
     }
 
-    /// The stacks of all threads now; `None` where the interpreter was changing them at every try.
-    pub fn snapshot(&mut self) -> Option<PythonSnapshot> {
-        let mut traces = (0..=RETRIES).find_map(|_| self.spy.get_stack_traces().ok())?;
-        if traces.iter().any(|trace| trace.os_thread_id.is_none()) {
-            self.add_thread_ids(&mut traces);
-        }
-        let threads = traces.into_iter().map(|trace| self.thread(trace)).collect();
-        Some(PythonSnapshot { threads })
+    /// The stack of thread `tid`, as near as can be to the time of the sample that gave the evidence.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn look(
+        &mut self,
+        tid: u32,
+        evidence: Option<Evidence<'_>>,
+    ) -> Result<PythonStack, Unread> {
+        self.compare();
+        let frames = match &mut self.source {
+            Source::Own(own) => own.stack(tid, evidence)?,
+            Source::Spy { spy, .. } => spy.stacks().get(&tid).cloned().ok_or(Unread::NoPython)?,
+        };
+        Ok(self.stacks.intern(frames))
     }
 
-    fn add_thread_ids(&mut self, traces: &mut [StackTrace]) {
-        let pthreads: Vec<u64> = traces.iter().map(|trace| trace.thread_id).collect();
-        let ids = self.thread_ids.of(self.spy.pid.cast_unsigned(), &pthreads);
-        for trace in traces {
-            trace.os_thread_id = ids.get(&trace.thread_id).map(|id| u64::from(*id));
-        }
-    }
-
-    fn thread(&mut self, trace: StackTrace) -> PythonThread {
-        let tid = trace.os_thread_id.and_then(|tid| u32::try_from(tid).ok());
-        let frames = match self.known.get(&trace.frames) {
-            Some(frames) => Arc::clone(frames),
-            None => {
-                let frames: Arc<[PythonFrame]> =
-                    trace.frames.iter().rev().map(python_frame).collect();
-                self.known.insert(trace.frames, Arc::clone(&frames));
-                frames
+    /// The only thread that has Python state, if there is just one.
+    pub fn only_thread(&mut self) -> Option<u32> {
+        match &mut self.source {
+            Source::Own(own) => own.only_thread(),
+            Source::Spy { spy, .. } => {
+                let mut tids = spy.stacks().keys();
+                tids.next().copied().filter(|_| tids.next().is_none())
             }
+        }
+    }
+
+    /// Goes over to our own reading once it reads what py-spy reads.
+    fn compare(&mut self) {
+        let Source::Spy {
+            spy,
+            candidate,
+            comparisons,
+        } = &mut self.source
+        else {
+            return;
         };
-        PythonThread { tid, frames }
-    }
-}
-
-impl PythonSnapshot {
-    /// Whether any thread runs a function called `function`.
-    pub fn runs(&self, function: &str) -> bool {
-        let mut frames = self.threads.iter().flat_map(|thread| thread.frames.iter());
-        frames.any(|frame| &*frame.function == function)
-    }
-
-    /// The stack of thread `tid`. Where the interpreter keeps no thread ids, a single Python thread is the main one.
-    pub fn thread(&self, tid: u32, pid: u32) -> Option<&PythonThread> {
-        self.threads
-            .iter()
-            .find(|thread| thread.tid == Some(tid))
-            .or_else(|| {
-                let [only] = self.threads.as_slice() else {
-                    return None;
-                };
-                (only.tid.is_none() && tid == pid).then_some(only)
-            })
-    }
-}
-
-fn python_frame(frame: &py_spy::Frame) -> PythonFrame {
-    let file = Path::new(&frame.filename).file_name();
-    let file = file.map_or(frame.filename.as_str().into(), |name| {
-        name.to_string_lossy()
-    });
-    let name = without_enclosing_functions(&frame.name);
-    PythonFrame {
-        label: format!("{name} ({file}:{})", frame.line).into(),
-        function: name.rsplit('.').next().unwrap_or(name).into(),
-        entry: frame.is_entry || frame.is_shim_entry,
-    }
-}
-
-/// From 3.11 on a name is qualified: `make.<locals>.op`, `Thread.run`. The class says something, the function
-/// around it does not.
-fn without_enclosing_functions(qualified: &str) -> &str {
-    qualified.rsplit("<locals>.").next().unwrap_or(qualified)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_the_source() {
-        let frame = |name: &str| {
-            let frame = python_frame(&py_spy::Frame {
-                name: name.to_owned(),
-                filename: "/srv/app/worker.py".to_owned(),
-                module: None,
-                short_filename: None,
-                line: 7,
-                locals: None,
-                is_entry: false,
-                is_shim_entry: true,
-            });
-            assert!(frame.entry);
-            (frame.label.to_string(), frame.function.to_string())
+        let Some(mut own) = candidate.take() else {
+            return;
         };
-        let named = |label: &str, function: &str| (label.to_owned(), function.to_owned());
-        assert_eq!(
-            frame("<module>"),
-            named("<module> (worker.py:7)", "<module>")
-        );
-        assert_eq!(
-            frame("numpy_ops.<locals>.add"),
-            named("add (worker.py:7)", "add")
-        );
-        assert_eq!(
-            frame("Thread.run"),
-            named("Thread.run (worker.py:7)", "run")
-        );
-        assert_eq!(
-            frame("f.<locals>.<lambda>"),
-            named("<lambda> (worker.py:7)", "<lambda>")
-        );
+        match agree(&mut own, spy.stacks()) {
+            Some(true) => self.source = Source::Own(own),
+            Some(false) if *comparisons < COMPARISONS => {
+                *comparisons += 1;
+                *candidate = Some(own);
+            }
+            Some(false) => {}
+            None => *candidate = Some(own),
+        }
     }
+}
+
+/// Whether both read the same root function of some thread, and we all names below it; `None` where no thread runs any.
+fn agree(own: &mut StackReader, by_spy: &HashMap<u32, Vec<PythonFrame>>) -> Option<bool> {
+    let mut running = by_spy
+        .iter()
+        .filter_map(|(tid, frames)| Some((*tid, frames.first()?)))
+        .peekable();
+    running.peek()?;
+    Some(running.any(|(tid, root)| {
+        let ours = own.stack(tid, None).unwrap_or_default();
+        ours.first()
+            .is_some_and(|ours| ours.function == root.function)
+    }))
 }

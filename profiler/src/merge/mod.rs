@@ -58,13 +58,9 @@ pub struct PythonFrame {
 pub struct Merged {
     /// The frames.
     pub frames: Vec<Frame>,
-    /// Whether the native stack was whole and counted as many evaluator calls as the Python stack.
+    /// Whether the native stack was whole and counted as many evaluator calls as the Python stack, or was a worker's whole stack
+    /// under its caller's.
     pub agreed: bool,
-}
-
-/// Whether the two stacks fit: a whole native stack with one evaluator frame an evaluator call.
-pub fn agree(native: &[NativeFrame], complete: bool, python: &[PythonFrame]) -> bool {
-    complete && evaluators(native) == evaluator_calls(python).len()
 }
 
 /// Merges the stacks of a thread that runs Python.
@@ -109,7 +105,7 @@ pub fn join_worker(
     complete: bool,
     thread_name: &str,
     caller: Option<&[PythonFrame]>,
-) -> Vec<Frame> {
+) -> Merged {
     let mut frames = match caller {
         Some(python) => python.iter().map(python_frame).collect(),
         None => vec![Frame::new(FrameKind::Marker, UNATTRIBUTED)],
@@ -122,7 +118,10 @@ pub fn join_worker(
         frames.push(Frame::new(FrameKind::Marker, CUT));
     }
     frames.extend(interleave(native, &[]));
-    frames
+    Merged {
+        frames,
+        agreed: complete && caller.is_some(),
+    }
 }
 
 fn evaluators(native: &[NativeFrame]) -> usize {

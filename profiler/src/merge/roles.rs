@@ -82,7 +82,7 @@ const RUNTIME: [&str; 4] = ["python", "libpython", "libc.so", "libpthread"];
 impl Role {
     /// The role of the function called `symbol` (as shown: Rust names are readable, without hash) in `module`.
     pub fn of(symbol: &str, module: &str) -> Role {
-        if symbol.starts_with("_PyEval_EvalFrameDefault") {
+        if Role::is_evaluator(symbol) {
             return Role::Evaluator;
         }
         let plumbing = RUNTIME.iter().any(|runtime| module.starts_with(runtime))
@@ -91,6 +91,16 @@ impl Role {
             return Role::Glue;
         }
         Role::Plain
+    }
+
+    /// Whether a function called `symbol` is the evaluator, or the compiler's cold part of it.
+    pub fn is_evaluator(symbol: &str) -> bool {
+        symbol.starts_with("_PyEval_EvalFrameDefault")
+    }
+
+    /// Whether the evaluator may be in a file called `name`.
+    pub fn may_hold_evaluator(name: &str) -> bool {
+        name.contains("python")
     }
 }
 

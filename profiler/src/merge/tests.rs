@@ -160,7 +160,7 @@ fn workers_stand_under_their_caller() {
         Some(&python(&["+<module>", "op"])),
     );
     assert_eq!(
-        names(&joined),
+        names(&joined.frames),
         [
             "<module>",
             "op",
@@ -170,10 +170,13 @@ fn workers_stand_under_their_caller() {
         ]
     );
     let cut = join_worker(&native[2..], false, "pool", None);
-    assert_eq!(names(&cut)[..3], [UNATTRIBUTED, "[worker pool]", CUT]);
+    assert_eq!(
+        names(&cut.frames)[..3],
+        [UNATTRIBUTED, "[worker pool]", CUT]
+    );
     let lost = join_worker(&native, true, "pool", None);
     assert_eq!(
-        names(&lost),
+        names(&lost.frames),
         [UNATTRIBUTED, "[worker pool]", "rayon_main_loop", "kernel"]
     );
 }

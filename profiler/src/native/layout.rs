@@ -11,6 +11,8 @@ use goblin::container::Ctx;
 use goblin::elf::program_header::{PF_X, PT_LOAD};
 use goblin::elf::{Elf, ProgramHeader, SectionHeader};
 
+use super::saved_registers::Tables;
+
 /// A section's address in the file's own address space and its bytes.
 type Section = (Range<u64>, Arc<[u8]>);
 
@@ -78,6 +80,21 @@ impl CodeLayout {
         offset
             .checked_add(segment.address)?
             .checked_sub(segment.offset)
+    }
+
+    /// The tables that tell where registers are saved.
+    pub fn tables(&self) -> Option<Tables> {
+        let section = |section: &Option<Section>| {
+            let (range, bytes) = section.as_ref()?;
+            Some((range.start, Arc::clone(bytes)))
+        };
+        let start = |range: &Option<Range<u64>>| range.as_ref().map_or(0, |range| range.start);
+        Some(Tables {
+            header: section(&self.eh_frame_hdr)?,
+            frames: section(&self.eh_frame)?,
+            text: start(&self.text),
+            got: start(&self.got),
+        })
     }
 
     /// The section data as framehop takes it.

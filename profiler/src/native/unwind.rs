@@ -5,18 +5,24 @@
 //! them is met.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Module, Unwinder as _};
 
 use super::files::LoadedFile;
+use super::layout::CodeLayout;
 use super::maps::{Mapping, Maps};
+use super::saved_registers::SavedRegisters;
+use super::symbol_table::{Function, SymbolTable};
+use crate::merge::Role;
+use crate::python::EvaluatorCall;
 
 /// No real stack is deeper; a loop in broken unwind tables is.
 const MAX_FRAMES: usize = 4096;
 
-/// The registers that unwinding on x86-64 needs.
+/// The registers of a sample that tell of its stack, on x86-64.
 #[derive(Debug, Clone, Copy)]
 pub struct Registers {
     /// Instruction pointer.
@@ -25,6 +31,8 @@ pub struct Registers {
     pub sp: u64,
     /// Frame pointer.
     pub bp: u64,
+    /// The general registers but the stack pointer, those that a function must leave as it found them first.
+    pub general: [u64; 15],
 }
 
 /// The code addresses of one native stack.
@@ -41,8 +49,10 @@ pub struct StackWalker {
     pid: u32,
     maps: Maps,
     files: HashMap<u64, Arc<LoadedFile>>,
+    saved_registers: HashMap<u64, SavedRegisters>,
     unwinder: UnwinderX86_64<Arc<[u8]>>,
     cache: CacheX86_64,
+    evaluator: Evaluator,
 }
 
 impl StackWalker {
@@ -52,8 +62,10 @@ impl StackWalker {
             pid,
             maps,
             files: HashMap::new(),
+            saved_registers: HashMap::new(),
             unwinder: UnwinderX86_64::new(),
             cache: CacheX86_64::new(),
+            evaluator: Evaluator::default(),
         }
     }
 
@@ -68,6 +80,8 @@ impl StackWalker {
             .collect::<Vec<_>>()
         {
             self.files.remove(&start);
+            self.saved_registers.remove(&start);
+            self.evaluator.forget();
             self.unwinder.remove_module(start);
         }
         self.maps.insert(mapping);
@@ -100,6 +114,9 @@ impl StackWalker {
             return Some(Arc::clone(file));
         }
         let (file, layout) = LoadedFile::load(self.pid, &mapping);
+        let tables = layout.as_ref().and_then(CodeLayout::tables);
+        self.saved_registers
+            .insert(mapping.start, SavedRegisters::new(tables));
         if let Some(layout) = layout {
             self.unwinder.add_module(Module::new(
                 file.path.to_string_lossy().into_owned(),
@@ -116,7 +133,13 @@ impl StackWalker {
     /// Walks one stack. `stack` holds the bytes from `registers.sp` upwards.
     ///
     /// An address outside executable memory is never taken for a caller: the walk ends there, incomplete.
-    pub fn walk(&mut self, registers: Registers, stack: &[u8]) -> NativeStack {
+    ///
+    /// Beside the addresses it gives the calls of a Python evaluator among them, from root to leaf.
+    pub fn walk(
+        &mut self,
+        registers: Registers,
+        stack: &[u8],
+    ) -> (NativeStack, Vec<EvaluatorCall>) {
         let mut regs = UnwindRegsX86_64::new(registers.ip, registers.sp, registers.bp);
         let mut read_stack = |address: u64| {
             let at = address
@@ -127,19 +150,34 @@ impl StackWalker {
             bytes.try_into().map(u64::from_le_bytes).map_err(|_| ())
         };
         let mut found = NativeStack::default();
+        let mut calls = Vec::new();
+        let mut general = registers.general;
         let mut address = FrameAddress::from_instruction_pointer(registers.ip);
         while found.addresses.len() < MAX_FRAMES
             && self.file_at(address.address_for_lookup()).is_some()
         {
             found.addresses.push(address.address_for_lookup());
+            let sp = regs.sp();
             match self
                 .unwinder
                 .unwind_frame(address, &mut regs, &mut self.cache, &mut read_stack)
             {
-                Ok(Some(caller)) => match FrameAddress::from_return_address(caller) {
-                    Some(caller) => address = caller,
-                    None => break,
-                },
+                Ok(Some(caller)) => {
+                    let (here, cfa) = (address.address_for_lookup(), regs.sp());
+                    if self.is_evaluator(here) {
+                        calls.push(EvaluatorCall {
+                            sp,
+                            cfa,
+                            registers: general,
+                            runs: found.addresses.len() == 1,
+                        });
+                    }
+                    general = self.registers_of_caller(here, cfa, general, &mut read_stack);
+                    match FrameAddress::from_return_address(caller) {
+                        Some(caller) => address = caller,
+                        None => break,
+                    }
+                }
                 Ok(None) => {
                     found.complete = true;
                     break;
@@ -147,7 +185,74 @@ impl StackWalker {
                 Err(_) => break,
             }
         }
-        found
+        calls.reverse();
+        (found, calls)
+    }
+
+    /// The registers as the caller of the function at `address` had them; 0 for what is not known.
+    fn registers_of_caller(
+        &mut self,
+        address: u64,
+        cfa: u64,
+        own: [u64; 15],
+        read_stack: &mut impl FnMut(u64) -> Result<u64, ()>,
+    ) -> [u64; 15] {
+        let places = self.maps.find(address).and_then(|mapping| {
+            let bias = self.files.get(&mapping.start)?.bias;
+            let registers = self.saved_registers.get_mut(&mapping.start)?;
+            registers.at(address.wrapping_sub(bias))
+        });
+        let Some(places) = places else {
+            return [0; 15];
+        };
+        std::array::from_fn(|index| match places.get(index) {
+            Some(Some(offset)) => read_stack(cfa.wrapping_add_signed(*offset)).unwrap_or(0),
+            Some(None) => own[index],
+            None => 0,
+        })
+    }
+
+    fn is_evaluator(&mut self, address: u64) -> bool {
+        let Some(file) = self.met_file_at(address).cloned() else {
+            return false;
+        };
+        self.evaluator.runs_at(address, &file)
+    }
+}
+
+/// Which addresses belong to a Python evaluator.
+#[derive(Default)]
+struct Evaluator {
+    tables: HashMap<PathBuf, Option<SymbolTable>>,
+    known: HashMap<u64, bool>,
+}
+
+impl Evaluator {
+    /// Other code may come to lie where it was.
+    fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    fn runs_at(&mut self, address: u64, file: &LoadedFile) -> bool {
+        if let Some(known) = self.known.get(&address) {
+            return *known;
+        }
+        let name = file.path.file_name().map(|name| name.to_string_lossy());
+        let may = name.is_some_and(|name| Role::may_hold_evaluator(&name));
+        let runs = may && self.symbol_is_evaluator(address, file);
+        self.known.insert(address, runs);
+        runs
+    }
+
+    fn symbol_is_evaluator(&mut self, address: u64, file: &LoadedFile) -> bool {
+        let table = self
+            .tables
+            .entry(file.key().to_owned())
+            .or_insert_with(|| file.read_symbols());
+        let function = table
+            .as_ref()
+            .and_then(|table| table.function_at(address.wrapping_sub(file.bias)));
+        matches!(function, Some(Function::Named(symbol)) if Role::is_evaluator(&symbol.name))
     }
 }
 
@@ -159,11 +264,12 @@ mod tests {
     fn an_address_outside_executable_memory_ends_the_walk() {
         let maps = Maps::read(std::process::id()).unwrap();
         let mut walker = StackWalker::new(std::process::id(), maps);
-        let stack = walker.walk(
+        let (stack, _) = walker.walk(
             Registers {
                 ip: 0x10,
                 sp: 0x1000,
                 bp: 0,
+                general: [0; 15],
             },
             &[0; 64],
         );
@@ -175,11 +281,12 @@ mod tests {
         let maps = Maps::read(std::process::id()).unwrap();
         let mut walker = StackWalker::new(std::process::id(), maps);
         let here = an_address_outside_executable_memory_ends_the_walk as fn() as usize as u64;
-        let stack = walker.walk(
+        let (stack, _) = walker.walk(
             Registers {
                 ip: here,
                 sp: 0x1000,
                 bp: 0x1000,
+                general: [0; 15],
             },
             &[0xa5; 256],
         );

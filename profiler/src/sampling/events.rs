@@ -14,7 +14,7 @@ use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Counter};
 use perf_event_open_sys::{bindings, ioctls};
 
-use super::record::{REG_BP, REG_IP, REG_SP};
+use super::record::{GENERAL_REGISTERS, REG_IP, REG_SP};
 use super::ring::Ring;
 
 /// Bytes of user stack copied with each sample. Measured in docs/performance.md.
@@ -23,7 +23,7 @@ pub const STACK_BYTES: u32 = 32 * 1024;
 const ALL_RINGS_BYTES: usize = 256 << 20;
 /// Room that a sample takes in a ring, at most: the stack copy, a kernel callchain, the rest.
 const SAMPLE_BYTES: usize = STACK_BYTES as usize + 2048;
-const USER_REGISTERS: u64 = 1 << REG_BP | 1 << REG_SP | 1 << REG_IP;
+const USER_REGISTERS: u64 = 1 << REG_SP | 1 << REG_IP | general_registers();
 /// Ring sizes to try, in bytes; the kernel grants what the user's memory-lock limits allow.
 const RING_BYTES: [usize; 7] = [
     8 << 20,
@@ -34,6 +34,16 @@ const RING_BYTES: [usize; 7] = [
     256 << 10,
     128 << 10,
 ];
+
+const fn general_registers() -> u64 {
+    let mut mask = 0;
+    let mut at = 0;
+    while at < GENERAL_REGISTERS.len() {
+        mask |= 1 << GENERAL_REGISTERS[at];
+        at += 1;
+    }
+    mask
+}
 
 /// Why sampling can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +100,7 @@ pub struct SamplingEvents {
     /// Whether kernel frames are sampled.
     pub kernel: bool,
     rate_hz: u32,
+    cpus: Vec<usize>,
     /// The first thread's events, which own the rings.
     per_cpu: Vec<(Counter, Ring)>,
     /// The other threads' events, which write to the same rings.
@@ -134,10 +145,12 @@ impl SamplingEvents {
         events: Vec<Counter>,
     ) -> Result<SamplingEvents, OpenError> {
         let rings = map_rings(&events).map_err(|source| OpenError::Ring { source })?;
+        let cpus = online_cpus().map_err(|source| OpenError::Ring { source })?;
         Ok(SamplingEvents {
             event,
             kernel,
             rate_hz,
+            cpus,
             per_cpu: events.into_iter().zip(rings).collect(),
             others: Vec::new(),
         })
@@ -191,9 +204,10 @@ impl SamplingEvents {
         parse_info(self.kernel)
     }
 
-    /// The rings to drain.
-    pub(super) fn rings(&mut self) -> impl Iterator<Item = &mut Ring> {
-        self.per_cpu.iter_mut().map(|(_, ring)| ring)
+    /// The rings to drain, each with its CPU.
+    pub(super) fn rings(&mut self) -> impl Iterator<Item = (usize, &mut Ring)> {
+        let rings = self.per_cpu.iter_mut().map(|(_, ring)| ring);
+        self.cpus.iter().copied().zip(rings)
     }
 
     /// How long samples may come at full rate until half of a ring is full.

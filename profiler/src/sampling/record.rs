@@ -16,6 +16,10 @@ pub const REG_SP: u64 = 7;
 /// See [`REG_BP`].
 pub const REG_IP: u64 = 8;
 
+/// The other general ones: first what a function must leave as it found it (rbx, rbp, r12 to r15), then rax, rcx, rdx, rsi, rdi and
+/// r8 to r11. See [`REG_BP`].
+pub const GENERAL_REGISTERS: [u64; 15] = [1, REG_BP, 20, 21, 22, 23, 0, 2, 3, 4, 5, 16, 17, 18, 19];
+
 /// Callchain entries from here on are markers of context, not addresses (`PERF_CONTEXT_MAX`).
 const CONTEXT_MARKERS: u64 = -4095_i64 as u64;
 
@@ -116,6 +120,7 @@ fn raw_sample(sample: &SampleRecord<'_>) -> Option<RawSample> {
                     ip: regs.get(REG_IP)?,
                     sp: regs.get(REG_SP)?,
                     bp: regs.get(REG_BP)?,
+                    general: GENERAL_REGISTERS.map(|register| regs.get(register).unwrap_or(0)),
                 };
                 let mut bytes = stack.as_slice().into_owned();
                 bytes.truncate(usize::try_from(used).ok()?);

@@ -1,4 +1,4 @@
-//! One recording: drains the rings, walks each stack copy and looks at the Python stacks meanwhile.
+//! One recording: drains the rings; each sample's stack copy is walked and the Python stack looked at as it comes.
 //!
 //! In: sampling events and the processes that they were opened on. Out: [`Recording`], one [`Target`] a program, raw and
 //! unnamed; nothing is symbolised here, so that the loop keeps up. The work is done on a thread of its own between
@@ -9,14 +9,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::events::SamplingEvents;
 use super::record::{Record, parse};
-use super::target::Target;
+use super::scheduling::Scheduling;
+use super::target::{PythonSide, Target};
 use crate::native::maps::Maps;
 
 /// How long the loop waits for samples before it looks whether it is to stop.
@@ -24,6 +25,9 @@ const POLL_MS: u8 = 20;
 
 /// Samples wait no longer than this: they show up, and a change of the Python stacks is noticed.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// After work the loop rests so many times as long, whatever waits: what the profiler takes, the target lacks.
+const REST: u32 = 4;
 
 /// Everything that one recording gathered.
 pub struct Recording {
@@ -47,8 +51,14 @@ impl Session {
     /// function `op` is on a stack are counted as they come.
     ///
     /// # Errors
-    /// When the thread can't be started.
-    pub fn start(events: SamplingEvents, target: Target, op: Option<&str>) -> io::Result<Session> {
+    /// When sampling or the thread can't be started.
+    pub fn start(
+        mut events: SamplingEvents,
+        target: Target,
+        op: Option<&str>,
+    ) -> io::Result<Session> {
+        // Before it returns: a program that waits to be started must not run unseen.
+        events.enable()?;
         let stop = Arc::new(AtomicBool::new(false));
         let in_op = Arc::new(AtomicU64::new(0));
         let mut worker = Loop {
@@ -90,6 +100,17 @@ impl Session {
     }
 }
 
+/// What was in the rings.
+#[derive(Default)]
+struct Drained {
+    /// The targets that were sampled.
+    targets: BTreeSet<usize>,
+    /// The CPU of the last sample of a Python thread.
+    python_cpu: Option<usize>,
+    /// How long it took.
+    took: Duration,
+}
+
 struct Loop {
     op: Option<String>,
     in_op: Arc<AtomicU64>,
@@ -100,43 +121,32 @@ struct Loop {
 
 impl Loop {
     fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
-        self.recording.events.enable()?;
-        self.look_at_python(&BTreeSet::from_iter(0..self.recording.targets.len()))?;
-        let mut active = BTreeSet::new();
+        let mut scheduling = Scheduling::of_this_thread();
+        let mut last = Drained::default();
         while !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(self.pause(&active));
+            let calm = self.is_calm(&last.targets);
+            scheduling.follow(last.python_cpu.filter(|_| !calm));
+            std::thread::sleep(self.pause(calm).max(last.took * REST).min(LONGEST_PAUSE));
             if self.wait()? {
-                active = self.gather(&active)?;
+                let begun = Instant::now();
+                last = self.drain();
+                last.took = begun.elapsed();
             }
         }
         self.recording.events.disable()?;
-        self.gather(&active)?;
+        self.drain();
         Ok(())
     }
 
-    /// Looks first at the Python stacks of the targets that were `active` last, since time changes them, then takes the
-    /// samples and looks at the rest. Gives the targets that are active now.
-    fn gather(&mut self, active: &BTreeSet<usize>) -> io::Result<BTreeSet<usize>> {
-        self.look_at_python(active)?;
-        let sampled = self.drain();
-        let now_active = BTreeSet::from_iter(sampled.iter().copied());
-        self.look_at_python(&(&now_active - active))?;
-        if let Some(op) = &self.op {
-            let targets = &self.recording.targets;
-            let in_op = sampled
-                .iter()
-                .filter(|target| targets[**target].last_ran(op))
-                .count();
-            self.in_op.fetch_add(in_op as u64, Ordering::Relaxed);
-        }
-        Ok(now_active)
+    /// Whether the Python stacks of these targets have stayed the same.
+    fn is_calm(&self, targets: &BTreeSet<usize>) -> bool {
+        let mut targets = targets.iter().map(|&index| &self.recording.targets[index]);
+        targets.len() > 0 && targets.all(Target::is_calm)
     }
 
     /// How long samples may wait: while Python stacks change, not at all, so that each sample finds the stack of its own
     /// time; while they stay the same, as long as the rings have room.
-    fn pause(&self, active: &BTreeSet<usize>) -> Duration {
-        let targets = &self.recording.targets;
-        let calm = !active.is_empty() && active.iter().all(|index| targets[*index].is_calm());
+    fn pause(&self, calm: bool) -> Duration {
         if calm {
             self.recording.events.patience().min(LONGEST_PAUSE)
         } else {
@@ -159,8 +169,8 @@ impl Loop {
         }
     }
 
-    /// Takes what waits in the rings, in the order in which it happened; gives the target of each sample.
-    fn drain(&mut self) -> Vec<usize> {
+    /// Takes what waits in the rings, in the order in which it happened.
+    fn drain(&mut self) -> Drained {
         let info = self.recording.events.parse_info();
         let Recording {
             events,
@@ -168,21 +178,30 @@ impl Loop {
             lost,
         } = &mut self.recording;
         let mut records = Vec::new();
-        for ring in events.rings() {
-            ring.drain(|kind, misc, body| records.extend(parse(kind, misc, body, info)));
+        for (cpu, ring) in events.rings() {
+            ring.drain(|kind, misc, body| {
+                let record = parse(kind, misc, body, info);
+                records.extend(record.map(|(time_ns, record)| (time_ns, cpu, record)));
+            });
         }
-        records.sort_by_key(|(time_ns, _)| *time_ns);
+        records.sort_by_key(|(time_ns, ..)| *time_ns);
         let mut programs = Programs {
             running: &mut self.running,
             targets,
         };
-        let mut sampled = Vec::new();
-        for (_, record) in records {
+        let mut drained = Drained::default();
+        let mut in_op = 0;
+        for (_, cpu, record) in records {
             match record {
                 Record::Sample(sample) => {
                     let index = programs.of(sample.pid);
-                    programs.targets[index].add(sample);
-                    sampled.push(index);
+                    let sight = programs.targets[index].add(sample);
+                    let op = self.op.as_deref();
+                    in_op += u64::from(op.is_some_and(|op| sight.python.runs(op)));
+                    if matches!(sight.python, PythonSide::Own(_)) {
+                        drained.python_cpu = Some(cpu);
+                    }
+                    drained.targets.insert(index);
                 }
                 Record::Lost(count) => *lost += count,
                 Record::Map { pid, mapping } => programs.get(pid).map(mapping),
@@ -191,13 +210,8 @@ impl Loop {
                 Record::ThreadName { pid, tid, name } => programs.get(pid).name_thread(tid, name),
             }
         }
-        sampled
-    }
-
-    fn look_at_python(&mut self, targets: &BTreeSet<usize>) -> io::Result<()> {
-        targets
-            .iter()
-            .try_for_each(|&index| self.recording.targets[index].look_at_python())
+        self.in_op.fetch_add(in_op, Ordering::Relaxed);
+        drained
     }
 }
 

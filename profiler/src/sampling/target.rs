@@ -1,43 +1,70 @@
 //! What is gathered of one program in one process: from its start to its end, its exec, or the end of the recording.
 //!
-//! In: raw samples and records of life. Out: walked stacks and Python stacks, unnamed, with what names them.
+//! In: raw samples and records of life. Out: native and Python stacks, each kept once, with the samples that have them.
 
 use std::collections::HashMap;
-use std::io;
-use std::sync::Arc;
 
 use super::clock::now_ns;
 use super::mark::works_for;
 use super::record::RawSample;
+use crate::interner::{Interned, Interner};
+use crate::merge::Role;
 use crate::native::maps::{Mapping, Maps};
 use crate::native::unwind::{NativeStack, StackWalker};
-use crate::python::{PythonReader, PythonSnapshot};
+use crate::python::{Evidence, PythonReader, PythonStack, Unread};
 
 /// How long to wait between looks for an interpreter in a process that has just begun to run, ns.
 const RETRY_NS: u64 = 50_000_000;
 /// How often to look for it.
 const TRIES: u32 = 40;
 
-/// After a look at the Python stacks that took so long, there is none for so many times as long: on a machine whose cores are
-/// all busy, what the profiler takes the target lacks.
-const REST: u64 = 9;
-
 /// So many looks that show the same are calm.
 const CALM: u32 = 10;
 
-/// One sample with walked, unnamed stack.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// When it was taken, CLOCK_MONOTONIC ns.
-    pub time_ns: u64,
-    /// The thread.
-    pub tid: u32,
+/// Times of so many samples are kept; of older ones only how many there were of each kind.
+const TIMED: usize = 1 << 20;
+
+/// What one sample shows. Many samples show the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sight {
     /// Kernel addresses, from leaf to root.
-    pub kernel: Vec<u64>,
+    pub kernel: Interned<[u64]>,
     /// User addresses.
-    pub user: NativeStack,
-    /// The thread whose work this thread did, where its stack says so.
-    pub works_for: Option<u32>,
+    pub user: Interned<NativeStack>,
+    /// The Python side of it.
+    pub python: PythonSide,
+}
+
+/// The Python side of a sample.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PythonSide {
+    /// The process has no interpreter, as far as is known.
+    NoInterpreter,
+    /// The thread's own stack; `None` where it could not be read.
+    Own(Option<PythonStack>),
+    /// A thread without Python state.
+    Worker {
+        /// What it is called.
+        name: Interned<str>,
+        /// The stack of the thread that it works for, where that is known.
+        caller: Option<PythonStack>,
+    },
+}
+
+impl PythonSide {
+    fn stack(&self) -> Option<&PythonStack> {
+        match self {
+            PythonSide::NoInterpreter => None,
+            PythonSide::Own(stack) => stack.as_ref(),
+            PythonSide::Worker { caller, .. } => caller.as_ref(),
+        }
+    }
+
+    /// Whether a Python function called `function` is on the stack.
+    pub fn runs(&self, function: &str) -> bool {
+        let mut frames = self.stack().into_iter().flat_map(|stack| stack.iter());
+        frames.any(|frame| &*frame.function == function)
+    }
 }
 
 /// The interpreter of a target.
@@ -53,14 +80,44 @@ enum Interpreter {
 /// What was gathered of a program.
 #[derive(Default)]
 pub struct Gathered {
-    /// In the order in which they were read: by time on each CPU.
-    pub samples: Vec<Sample>,
-    /// Python stacks by the time at which they were read, CLOCK_MONOTONIC ns, ascending.
-    pub snapshots: Vec<(u64, Arc<PythonSnapshot>)>,
-    /// Looks at the Python stacks that failed.
-    pub failed_snapshots: u64,
-    /// Names of its threads.
-    pub thread_names: HashMap<u32, String>,
+    /// The samples of which the time is kept (CLOCK_MONOTONIC ns), in the order in which they were read.
+    pub timed: Vec<(u64, Sight)>,
+    /// How many samples there were before those, by what they show.
+    pub earlier: HashMap<Sight, u64>,
+    /// Looks at Python stacks.
+    pub looks: u64,
+    /// Looks that found the stack changing.
+    pub torn_looks: u64,
+}
+
+impl Gathered {
+    /// How many samples show what, of those whose time is to be kept; the earlier ones always are.
+    pub fn counts(self, keep: impl Fn(u64) -> bool) -> HashMap<Sight, u64> {
+        let mut counts = self.earlier;
+        for (time_ns, sight) in self.timed {
+            if keep(time_ns) {
+                *counts.entry(sight).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn add(&mut self, time_ns: u64, sight: Sight) {
+        if self.timed.len() >= TIMED {
+            for (_, sight) in self.timed.drain(..) {
+                *self.earlier.entry(sight).or_default() += 1;
+            }
+        }
+        self.timed.push((time_ns, sight));
+    }
+}
+
+/// What the samples share.
+#[derive(Default)]
+struct Stacks {
+    kernel: Interner<[u64]>,
+    user: Interner<NativeStack>,
+    names: Interner<str>,
 }
 
 /// One program in one process.
@@ -68,9 +125,10 @@ pub struct Target {
     walker: StackWalker,
     interpreter: Interpreter,
     gathered: Gathered,
-    /// No look at the Python stacks before, CLOCK_MONOTONIC ns.
-    rests_until_ns: u64,
-    /// Looks since the Python stacks last changed.
+    stacks: Stacks,
+    thread_names: HashMap<u32, String>,
+    /// The Python stack that each thread had last, and looks since any of them changed.
+    last: HashMap<u32, PythonStack>,
     unchanged_looks: u32,
 }
 
@@ -85,7 +143,9 @@ impl Target {
             walker: StackWalker::new(pid, maps),
             interpreter: python.map_or(not_yet, Interpreter::Found),
             gathered: Gathered::default(),
-            rests_until_ns: 0,
+            stacks: Stacks::default(),
+            thread_names: HashMap::new(),
+            last: HashMap::new(),
             unchanged_looks: 0,
         }
     }
@@ -102,7 +162,7 @@ impl Target {
 
     /// The program's name, as the kernel keeps it for its first thread.
     pub fn name(&self) -> String {
-        let name = self.gathered.thread_names.get(&self.pid());
+        let name = self.thread_names.get(&self.pid());
         name.map_or_else(|| thread_name(self.pid(), self.pid()), String::clone)
     }
 
@@ -124,38 +184,44 @@ impl Target {
     }
 
     pub(super) fn name_thread(&mut self, tid: u32, name: String) {
-        self.gathered.thread_names.insert(tid, name);
+        self.thread_names.insert(tid, name);
     }
 
     pub(super) fn map(&mut self, mapping: Mapping) {
         self.walker.map(mapping);
     }
 
-    /// Walks and keeps a sample.
-    pub(super) fn add(&mut self, sample: RawSample) {
-        let (user, works_for) = match sample.user {
-            Some((registers, stack)) => (self.walker.walk(registers, &stack), works_for(&stack)),
+    /// Walks a sample, looks at the Python stack that belongs to it, and keeps both.
+    pub(super) fn add(&mut self, sample: RawSample) -> &Sight {
+        let (user, python) = match &sample.user {
+            Some((registers, stack)) => {
+                let (user, calls) = self.walker.walk(*registers, stack);
+                let python = self.python(
+                    sample.tid,
+                    Evidence {
+                        calls: &calls,
+                        start: registers.sp,
+                        bytes: stack,
+                    },
+                );
+                (user, python)
+            }
             // The kernel on its own account: there is nothing to walk.
             None => (
                 NativeStack {
                     addresses: Vec::new(),
                     complete: true,
                 },
-                None,
+                PythonSide::NoInterpreter,
             ),
         };
-        let pid = self.pid();
-        let names = &mut self.gathered.thread_names;
-        names
-            .entry(sample.tid)
-            .or_insert_with(|| thread_name(pid, sample.tid));
-        self.gathered.samples.push(Sample {
-            time_ns: sample.time_ns,
-            tid: sample.tid,
-            kernel: sample.kernel,
-            user,
-            works_for,
-        });
+        let sight = Sight {
+            kernel: self.stacks.kernel.intern(sample.kernel),
+            user: self.stacks.user.intern(Box::new(user)),
+            python,
+        };
+        self.gathered.add(sample.time_ns, sight);
+        &self.gathered.timed[self.gathered.timed.len() - 1].1
     }
 
     /// Whether the Python stacks have not changed for some time.
@@ -163,52 +229,60 @@ impl Target {
         self.unchanged_looks >= CALM
     }
 
-    /// Whether the Python function `op` was on a stack at the last look.
-    pub(super) fn last_ran(&self, op: &str) -> bool {
-        self.gathered
-            .snapshots
-            .last()
-            .is_some_and(|(_, snapshot)| snapshot.runs(op))
-    }
-
-    /// Reads and keeps the Python stacks, if the process has an interpreter and it is time again.
-    pub(super) fn look_at_python(&mut self) -> io::Result<()> {
-        let now = now_ns()?;
-        if now < self.rests_until_ns {
-            return Ok(());
-        }
-        self.find_interpreter(now);
+    fn python(&mut self, tid: u32, evidence: Evidence<'_>) -> PythonSide {
+        self.find_interpreter();
         let Interpreter::Found(python) = &mut self.interpreter else {
-            return Ok(());
+            return PythonSide::NoInterpreter;
         };
-        let before = now_ns()?;
-        let snapshot = python.snapshot();
-        let after = now_ns()?;
-        self.rests_until_ns = after + REST * (after - before);
-        let Some(snapshot) = snapshot else {
-            self.gathered.failed_snapshots += 1;
-            return Ok(());
-        };
-        let middle = before + (after - before) / 2;
-        let same = self
-            .gathered
-            .snapshots
-            .last()
-            .filter(|(_, last)| **last == snapshot);
-        self.unchanged_looks = match same {
-            Some(_) => self.unchanged_looks.saturating_add(1),
-            None => 0,
-        };
-        let snapshot = same.map_or_else(|| Arc::new(snapshot), |(_, last)| Arc::clone(last));
-        self.gathered.snapshots.push((middle, snapshot));
-        Ok(())
+        self.gathered.looks += 1;
+        match python.look(tid, Some(evidence)) {
+            Ok(stack) => {
+                self.note(tid, &stack);
+                PythonSide::Own(Some(stack))
+            }
+            Err(Unread::Torn) => {
+                self.gathered.torn_looks += 1;
+                self.unchanged_looks = 0;
+                PythonSide::Own(None)
+            }
+            Err(Unread::NoPython) => {
+                let caller = works_for(evidence.bytes).or_else(|| python.only_thread());
+                let caller = caller.and_then(|tid| python.look(tid, None).ok());
+                PythonSide::Worker {
+                    name: self.name_of_thread(tid),
+                    caller,
+                }
+            }
+        }
     }
 
-    fn find_interpreter(&mut self, now: u64) {
+    fn note(&mut self, tid: u32, stack: &PythonStack) {
+        let before = self.last.insert(tid, stack.clone());
+        self.unchanged_looks = match before.as_ref() == Some(stack) {
+            true => self.unchanged_looks.saturating_add(1),
+            false => 0,
+        };
+    }
+
+    fn name_of_thread(&mut self, tid: u32) -> Interned<str> {
+        let pid = self.pid();
+        let name = self
+            .thread_names
+            .entry(tid)
+            .or_insert_with(|| thread_name(pid, tid));
+        self.stacks.names.intern(name.as_str())
+    }
+
+    fn find_interpreter(&mut self) {
         let Interpreter::NotYet { next_try_ns, tries } = &mut self.interpreter else {
             return;
         };
-        if *tries == 0 || now < *next_try_ns || !self.walker.maps().any_file(looks_like_python) {
+        // A clock that can't be read means no interpreter, and no harm.
+        let now = now_ns().unwrap_or(0);
+        if *tries == 0
+            || now < *next_try_ns
+            || !self.walker.maps().any_file(Role::may_hold_evaluator)
+        {
             return;
         }
         *tries -= 1;
@@ -217,10 +291,6 @@ impl Target {
             self.interpreter = Interpreter::Found(Box::new(python));
         }
     }
-}
-
-fn looks_like_python(file_name: &str) -> bool {
-    file_name.contains("python")
 }
 
 fn thread_name(pid: u32, tid: u32) -> String {

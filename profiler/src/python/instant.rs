@@ -1,0 +1,292 @@
+//! The frames of a thread at the instant of a sample, from the interpreter's memory as it is a little later.
+//!
+//! The sample's own stack copy says which frame each call of the evaluator was in, and which instruction it was about to run; the
+//! memory says what else there is to a frame. A function that has returned meanwhile leaves its frame as it was until
+//! another needs the room; that it is another's by now shows in the instruction.
+
+use std::collections::HashSet;
+
+use super::code::CodeNames;
+use super::frames::{Frames, Kind, RawFrame};
+use super::layout::{Layout, Linkage};
+use super::place::{Evidence, Place, Pointer};
+
+/// Puts together what was at the instant; learns on the way where the evaluator keeps its own.
+pub struct Instant<'a, 'f> {
+    /// The version's layout.
+    pub layout: &'a Layout,
+    /// Frames as the memory has them.
+    pub frames: &'a mut Frames<'f>,
+    /// The code objects that were met.
+    pub codes: &'a CodeNames,
+    /// Where the evaluator keeps its `_PyCFrame` or entry frame.
+    pub place: &'a mut Place,
+    /// Where it keeps its pointer to the next instruction while it calls another function, and while it runs.
+    pub pointers: &'a mut [Pointer; 2],
+    /// Which code objects called which.
+    pub calls_seen: &'a mut HashSet<(u64, u64)>,
+    /// What the sample says.
+    pub evidence: Evidence<'a>,
+}
+
+impl Instant<'_, '_> {
+    /// The frames from leaf to root; `None` where the memory says nothing that fits the sample. `late` are the thread's frames
+    /// as they are now, from leaf to root; `anchor` is what it points to that lies on its native stack (`_PyCFrame`).
+    pub fn frames(&mut self, late: &[RawFrame], anchor: u64) -> Option<Vec<RawFrame>> {
+        self.learn();
+        match self.layout.linkage {
+            Linkage::Objects { .. } => self.objects(late),
+            Linkage::CFrames { current, .. } => {
+                self.place.sight(self.evidence.calls, anchor);
+                self.by_cframes(current)
+            }
+            Linkage::Frames { .. } => {
+                for shim in late.iter().filter(|frame| frame.kind == Kind::Shim) {
+                    self.place.sight(self.evidence.calls, shim.address);
+                }
+                self.by_entry_frames(late)
+            }
+        }
+    }
+
+    /// Each evaluator call has a `_PyCFrame` in its native frame, which points to its innermost frame.
+    fn by_cframes(&mut self, current: u64) -> Option<Vec<RawFrame>> {
+        let calls = self.evidence.calls;
+        let innermost: Vec<u64> = calls
+            .iter()
+            .map(|call| {
+                self.evidence
+                    .word(self.place.of(*call)?.wrapping_add(current))
+            })
+            .collect::<Option<_>>()?;
+        let chain = self.frames.walk(*innermost.last()?)?;
+        let fits = leaves(&chain)
+            .iter()
+            .rev()
+            .zip(innermost.iter().rev())
+            .all(|(leaf, expected)| leaf == expected);
+        if !fits {
+            return None;
+        }
+        let leaf = chain.first()?;
+        match self.told(calls.len() - 1) {
+            _ if leaf.kind == Kind::Shim => Some(chain),
+            Some(told) if told.0 != leaf.code => self.settled(chain, told),
+            told => Some(self.seen(with_instruction(chain, told))),
+        }
+    }
+
+    /// Each evaluator call has an entry frame in its native frame, which stands before its functions. Which of them is the
+    /// innermost may be in a register; else it is one that the thread is in now, or one that returned to it since: the one
+    /// whose instruction the sample tells.
+    fn by_entry_frames(&mut self, late: &[RawFrame]) -> Option<Vec<RawFrame>> {
+        let calls = self.evidence.calls;
+        let entries: Vec<u64> = calls
+            .iter()
+            .map(|call| self.place.of(*call))
+            .collect::<Option<_>>()?;
+        let innermost = calls.len().checked_sub(1)?;
+        let told = self.told(innermost);
+        let tops = self.tops(innermost, frames_before(late, *entries.last()?));
+        self.frames.expect(&tops);
+        let most = late.len() + MORE_FRAMES;
+        let mut chains = tops
+            .into_iter()
+            .filter_map(|top| self.walk_through(top, &entries, most));
+        let first = chains.next()?;
+        let runs = |chain: &Vec<RawFrame>| {
+            let code = chain.first().map(|leaf| leaf.code);
+            told.is_none_or(|(told, _)| Some(told) == code)
+        };
+        let found = match runs(&first) {
+            true => Some(first.clone()),
+            false => chains.find(runs),
+        };
+        match (found, told) {
+            (Some(chain), told) => Some(self.seen(with_instruction(chain, told))),
+            (None, Some(told)) => self.settled(first, told),
+            (None, None) => None,
+        }
+    }
+
+    /// What may be the innermost frame of call number `index`, the likeliest first, where the call is `now` in these frames: what
+    /// its words point to on the stack of frames; those frames; what may have returned to one of them and lies behind it.
+    fn tops(&self, index: usize, now: &[RawFrame]) -> Vec<u64> {
+        let near = |word: &u64| {
+            let mut frames = now.iter();
+            frames.any(|frame| frame.address.abs_diff(*word) < STACK_CHUNK_BYTES)
+        };
+        let mut tops = self.pointers(index);
+        tops.retain(near);
+        tops.extend(now.iter().map(|frame| frame.address));
+        tops.extend(now.iter().filter_map(|frame| {
+            let bytes = self.codes.frame_bytes(self.layout, frame.code)?;
+            Some(frame.address.wrapping_add(bytes))
+        }));
+        tops
+    }
+
+    /// Takes note of who called the innermost function.
+    fn seen(&mut self, chain: Vec<RawFrame>) -> Vec<RawFrame> {
+        let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
+        if let (Some(leaf), Some(caller)) = (functions.next(), functions.next()) {
+            self.calls_seen.insert((caller.code, leaf.code));
+        }
+        chain
+    }
+
+    /// The innermost frame and the instruction don't belong together. That is so for a moment in each call and return, between
+    /// two functions of which one calls the other. Else another function runs in that frame by now; its caller may be another's
+    /// too, so it counts only if it was seen to call the function that the sample tells.
+    fn settled(&self, chain: Vec<RawFrame>, told: (u64, u64)) -> Option<Vec<RawFrame>> {
+        let code = told.0;
+        let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
+        let leaf = functions.next()?.code;
+        let calls = |caller, function| self.calls_seen.contains(&(caller, function));
+        if calls(leaf, code) || calls(code, leaf) {
+            return Some(chain);
+        }
+        calls(functions.next()?.code, code).then(|| with_instruction(chain, Some(told)))
+    }
+
+    /// The frames from `top` on, if the entry frames among them are these (from root to leaf; of a cut stack the innermost).
+    fn walk_through(&mut self, top: u64, entries: &[u64], most: usize) -> Option<Vec<RawFrame>> {
+        self.frames
+            .at(top)
+            .filter(|frame| frame.kind != Kind::Shim)?;
+        let chain = self.frames.walk_some(top, most)?;
+        let shims = chain.iter().filter(|frame| frame.kind == Kind::Shim);
+        let mut fits = 0;
+        for (shim, entry) in shims.zip(entries.iter().rev()) {
+            if shim.address != *entry {
+                return None;
+            }
+            fits += 1;
+        }
+        (fits == entries.len()).then_some(chain)
+    }
+
+    fn learn(&mut self) {
+        for (index, call) in self.evidence.calls.iter().enumerate() {
+            let pointer = &mut self.pointers[usize::from(call.runs)];
+            if pointer.is_settled() {
+                continue;
+            }
+            let words = self.evidence.words_of_call(index);
+            let codes = words.iter().map(|word| self.codes.at(self.layout, *word));
+            pointer.score(codes.map(|code| code.is_some()));
+        }
+    }
+
+    /// The instruction that call number `index` was at, with its code object.
+    fn told(&self, index: usize) -> Option<(u64, u64)> {
+        let words = self.evidence.words_of_call(index);
+        let runs = self.evidence.calls[index].runs;
+        let mut pointers = self.pointers[usize::from(runs)].of(&words).iter();
+        pointers.find_map(|pointer| self.codes.at(self.layout, *pointer))
+    }
+
+    /// Each evaluator call runs one frame object.
+    fn objects(&mut self, late: &[RawFrame]) -> Option<Vec<RawFrame>> {
+        let class = late.last()?.class;
+        let calls = self.evidence.calls.len();
+        let mut found: Vec<RawFrame> = Vec::with_capacity(calls);
+        for index in 0..calls {
+            let outer = found.last().map(|frame| frame.address);
+            found.push(self.object_of_call(index, outer, class)?);
+        }
+        found.reverse();
+        // A cut native stack does not show the outer calls.
+        let outermost = found.last()?.previous;
+        if outermost != 0 {
+            found.extend(self.frames.walk(outermost)?);
+        }
+        Some(found)
+    }
+
+    /// The frame object of call number `index`, called from the one at `outer`. When a function has returned, its frame object
+    /// lies ready for the next call of the same function, without a caller.
+    fn object_of_call(&mut self, index: usize, outer: Option<u64>, class: u64) -> Option<RawFrame> {
+        let words = self.pointers(index);
+        let told = self.told(index);
+        let objects = |frames: &Frames<'_>| {
+            let objects = words.iter().filter_map(|word| frames.seen(*word));
+            objects
+                .filter(|frame| frame.class == class)
+                .collect::<Vec<_>>()
+        };
+        let called = |frame: &&RawFrame| outer.is_none_or(|outer| frame.previous == outer);
+        let runs = |frame: &&RawFrame| told.is_some_and(|(code, _)| code == frame.code);
+        let over = |frame: &&RawFrame| frame.previous == 0;
+        let known = objects(self.frames);
+        let mut frame = known.iter().filter(called).find(runs).copied();
+        if frame.is_none() {
+            self.frames.expect(&words);
+            let objects = objects(self.frames);
+            frame = objects
+                .iter()
+                .filter(called)
+                .find(runs)
+                .or_else(|| objects.iter().filter(over).find(runs))
+                .or_else(|| objects.iter().find(called))
+                .copied();
+        }
+        let mut frame = frame?;
+        if let Some((_, instruction)) = told.filter(|(code, _)| *code == frame.code) {
+            frame.instruction = instruction;
+        }
+        Some(frame)
+    }
+
+    /// What may point to a frame, of the words of call number `index`.
+    fn pointers(&self, index: usize) -> Vec<u64> {
+        let mut words = self.evidence.words_of_call(index);
+        words.retain(|word| *word % 8 == 0 && USER_SPACE.contains(word));
+        words
+    }
+}
+
+/// The frames with the code and instruction that the innermost was at, where the sample tells.
+fn with_instruction(mut chain: Vec<RawFrame>, told: Option<(u64, u64)>) -> Vec<RawFrame> {
+    if let (Some((code, instruction)), Some(leaf)) = (told, chain.first_mut()) {
+        leaf.code = code;
+        leaf.instruction = instruction;
+    }
+    chain
+}
+
+/// The functions of the evaluator call whose entry frame is at `entry`, from leaf to root.
+fn frames_before(chain: &[RawFrame], entry: u64) -> &[RawFrame] {
+    let Some(end) = chain.iter().position(|frame| frame.address == entry) else {
+        return &[];
+    };
+    let inner = chain[..end]
+        .iter()
+        .rposition(|frame| frame.kind == Kind::Shim);
+    &chain[inner.map_or(0, |shim| shim + 1)..end]
+}
+
+/// So many frames more than it has now a thread may have had when the sample was taken.
+const MORE_FRAMES: usize = 100;
+/// Room for frames that the interpreter gets at a time, at least (`DATA_STACK_CHUNK_SIZE`).
+const STACK_CHUNK_BYTES: u64 = 16 * 1024;
+/// Where a process may have memory.
+const USER_SPACE: std::ops::Range<u64> = 0x1_0000..1 << 47;
+
+/// The innermost frame of each evaluator call, from root to leaf, of frames from leaf to root; the entry frame of a call that has
+/// no function yet, or none any more.
+fn leaves(chain: &[RawFrame]) -> Vec<u64> {
+    let mut leaves = Vec::new();
+    let mut begins = true;
+    for frame in chain {
+        if begins {
+            leaves.push(frame.address);
+        }
+        begins = match frame.kind {
+            Kind::Entry | Kind::Shim => true,
+            Kind::Inner => false,
+        };
+    }
+    leaves.reverse();
+    leaves
+}

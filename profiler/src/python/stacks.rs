@@ -1,0 +1,147 @@
+//! The Python stack of one thread at the time of a sample.
+//!
+//! In: the interpreter's memory, read late and without stopping anybody, and what the sample's own stack copy says of that
+//! instant. Out: frames from root to leaf.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Unread;
+use super::code::CodeNames;
+use super::frames::{Frames, Kind, RawFrame};
+use super::instant::Instant;
+use super::layout::{Layout, Linkage};
+use super::memory::{Memory, word_at};
+use super::place::{Evidence, Place, Pointer};
+use super::threads::Threads;
+use crate::merge::PythonFrame;
+
+/// Reads the stacks of one interpreter.
+pub struct StackReader {
+    memory: Memory,
+    layout: Layout,
+    interpreter: u64,
+    threads: Threads,
+    place: Place,
+    pointers: [Pointer; 2],
+    calls_seen: HashSet<(u64, u64)>,
+    names: CodeNames,
+    /// The frames that a thread had at the last look.
+    last: HashMap<u32, Vec<u64>>,
+}
+
+impl StackReader {
+    /// Of the interpreter whose state is at `interpreter`, in process `pid`.
+    pub fn new(pid: u32, layout: Layout, interpreter: u64) -> StackReader {
+        StackReader {
+            memory: Memory::of(pid),
+            layout,
+            interpreter,
+            threads: Threads::default(),
+            place: Place::default(),
+            pointers: Default::default(),
+            calls_seen: HashSet::new(),
+            names: CodeNames::default(),
+            last: HashMap::new(),
+        }
+    }
+
+    /// The only thread with Python state, if there is just one.
+    pub fn only_thread(&self) -> Option<u32> {
+        self.threads.only()
+    }
+
+    fn state(&mut self, tid: u32, sure: bool) -> Option<Vec<u8>> {
+        self.threads
+            .state(self.memory, &self.layout, self.interpreter, tid, sure)
+    }
+
+    /// The stack of thread `tid`.
+    pub fn stack(
+        &mut self,
+        tid: u32,
+        evidence: Option<Evidence<'_>>,
+    ) -> Result<Vec<PythonFrame>, Unread> {
+        let sure = evidence.is_some_and(|evidence| !evidence.calls.is_empty());
+        let state = self.state(tid, sure).ok_or(Unread::NoPython)?;
+        self.read(tid, &state, evidence).ok_or(Unread::Torn)
+    }
+
+    fn read(
+        &mut self,
+        tid: u32,
+        state: &[u8],
+        evidence: Option<Evidence<'_>>,
+    ) -> Option<Vec<PythonFrame>> {
+        let layout = self.layout;
+        let mut frames = Frames::new(self.memory, &layout);
+        if let Some(last) = self.last.get(&tid) {
+            frames.expect(last);
+        }
+        let (top, anchor) = self.late_top(state)?;
+        let late = frames.walk(top);
+        for frame in late.iter().flatten() {
+            self.names.meet(self.memory, &layout, frame.code);
+        }
+        let chain = match evidence.filter(|evidence| !evidence.calls.is_empty()) {
+            None => late?,
+            Some(evidence) => Instant {
+                layout: &layout,
+                frames: &mut frames,
+                codes: &self.names,
+                place: &mut self.place,
+                pointers: &mut self.pointers,
+                calls_seen: &mut self.calls_seen,
+                evidence,
+            }
+            .frames(late.as_deref().unwrap_or_default(), anchor)?,
+        };
+        self.last
+            .insert(tid, chain.iter().map(|frame| frame.address).collect());
+        self.named(&chain)
+    }
+
+    /// The thread's innermost frame, and what it points to on its native stack.
+    fn late_top(&self, state: &[u8]) -> Option<(u64, u64)> {
+        match self.layout.linkage {
+            Linkage::Objects { top } | Linkage::Frames { top } => Some((word_at(state, top)?, 0)),
+            Linkage::CFrames { top, current } => {
+                let cframe = word_at(state, top)?;
+                Some((self.memory.word(cframe.wrapping_add(current))?, cframe))
+            }
+        }
+    }
+
+    /// Names the frames, from root to leaf.
+    fn named(&mut self, chain: &[RawFrame]) -> Option<Vec<PythonFrame>> {
+        let mut frames = Vec::with_capacity(chain.len());
+        let mut entered = false;
+        for raw in chain.iter().rev() {
+            if raw.kind == Kind::Shim {
+                frames.extend(entered.then(between_functions));
+                entered = true;
+                continue;
+            }
+            let (code, instruction) = (raw.code, raw.instruction);
+            let mut frame = self
+                .names
+                .frame(self.memory, &self.layout, code, instruction)?;
+            frame.entry = entered || raw.kind == Kind::Entry;
+            entered = false;
+            frames.push(frame);
+        }
+        frames.extend(entered.then(between_functions));
+        Some(frames)
+    }
+}
+
+/// An evaluator call that has not begun with its function, or is over with it.
+fn between_functions() -> PythonFrame {
+    PythonFrame {
+        label: BETWEEN.into(),
+        function: BETWEEN.into(),
+        entry: true,
+    }
+}
+
+/// How that is shown.
+const BETWEEN: &str = "[entering Python]";
