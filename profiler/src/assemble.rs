@@ -140,10 +140,7 @@ impl<'a> Assembly<'a> {
 
     /// The native frames from root to leaf.
     fn native(&mut self, sample: &Sample) -> Vec<NativeFrame> {
-        let addresses = sample.user.addresses.iter().rev();
-        addresses
-            .map(|&address| self.symbols.user(address))
-            .collect()
+        self.symbols.stack(&sample.user.addresses)
     }
 
     /// Merges with the nearest Python stack that fits, else with the nearest; a process or a time without Python has native

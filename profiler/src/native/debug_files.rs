@@ -1,6 +1,6 @@
 //! Finds the file that holds the symbols of a stripped one, where distributions put them.
 //!
-//! In: a stripped file's path, build id and debug link. Out: what the debug file says, which has the same build id.
+//! In: a stripped file's path, build id and debug link. Out: where the debug file is, which has the same build id, and what it says.
 //! The places are those of gdb ("Debugging Information in Separate Files").
 
 use std::path::{Path, PathBuf};
@@ -10,13 +10,15 @@ use super::symbol_table::SymbolTable;
 const DEBUG_ROOT: &str = "/usr/lib/debug";
 
 /// The debug file of `stripped`, which lies at `path`.
-pub fn find(path: &Path, stripped: &SymbolTable) -> Option<SymbolTable> {
+pub fn find(path: &Path, stripped: &SymbolTable) -> Option<(PathBuf, SymbolTable)> {
     let build_id = stripped.build_id()?;
     candidates(path, build_id, stripped.debug_link())
         .into_iter()
-        .filter_map(|candidate| std::fs::read(candidate).ok())
-        .filter_map(|bytes| SymbolTable::parse(&bytes).ok())
-        .find(|debug| debug.build_id() == Some(build_id))
+        .filter_map(|candidate| {
+            let debug = SymbolTable::parse(&std::fs::read(&candidate).ok()?).ok()?;
+            Some((candidate, debug))
+        })
+        .find(|(_, debug)| debug.build_id() == Some(build_id))
 }
 
 fn candidates(path: &Path, build_id: &[u8], debug_link: Option<&str>) -> Vec<PathBuf> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::debug_files;
+use super::inlines::Inlines;
 use super::layout::CodeLayout;
 use super::maps::Mapping;
 use super::symbol_table::SymbolTable;
@@ -19,6 +20,14 @@ pub struct LoadedFile {
     /// Address in the target minus address in the file.
     pub bias: u64,
     source: Source,
+}
+
+/// What a file says of its functions.
+pub struct FileSymbols {
+    /// Their names.
+    pub table: SymbolTable,
+    /// What was inlined into them, where that is known.
+    pub inlines: Option<Inlines>,
 }
 
 #[derive(Debug)]
@@ -60,15 +69,23 @@ impl LoadedFile {
         }
     }
 
-    /// What the file, or its debug file, calls its functions; `None` where it can't be read as ELF.
-    pub(super) fn read_symbols(&self) -> Option<SymbolTable> {
-        let mut symbols = SymbolTable::parse(&self.source.read().ok()?).ok()?;
-        if symbols.is_stripped()
-            && let Some(debug) = debug_files::find(&self.path, &symbols)
+    /// What the file, or its debug file, says of its functions; `None` where it can't be read as ELF.
+    pub(super) fn read_symbols(&self) -> Option<FileSymbols> {
+        let mut table = SymbolTable::parse(&self.source.read().ok()?).ok()?;
+        let mut dwarf = match &self.source {
+            Source::Path(path) if table.has_dwarf() => Some(path.clone()),
+            _ => None,
+        };
+        if (table.is_stripped() || !table.has_dwarf())
+            && let Some((path, debug)) = debug_files::find(&self.path, &table)
         {
-            symbols.add_symbols_of(debug);
+            dwarf = dwarf.or_else(|| debug.has_dwarf().then_some(path));
+            table.add_symbols_of(debug);
         }
-        Some(symbols)
+        Some(FileSymbols {
+            table,
+            inlines: dwarf.map(Inlines::of),
+        })
     }
 }
 

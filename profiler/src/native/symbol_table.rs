@@ -17,6 +17,7 @@ pub struct SymbolTable {
     build_id: Option<Vec<u8>>,
     debug_link: Option<String>,
     stripped: bool,
+    dwarf: bool,
 }
 
 /// A function that the file takes from another one.
@@ -53,6 +54,7 @@ impl SymbolTable {
             build_id: build_id(&elf, bytes),
             debug_link: debug_link(&elf, bytes),
             stripped: elf.syms.is_empty(),
+            dwarf: section_header(&elf, ".debug_info").is_some(),
         })
     }
 
@@ -69,6 +71,11 @@ impl SymbolTable {
     /// Whether the file has no symbols but those that others may import.
     pub fn is_stripped(&self) -> bool {
         self.stripped
+    }
+
+    /// Whether the file has debug information.
+    pub fn has_dwarf(&self) -> bool {
+        self.dwarf
     }
 
     /// Takes over the symbols of the debug file.
@@ -204,6 +211,10 @@ fn debug_link(elf: &Elf<'_>, bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 impl SymbolTable {
+    pub(super) fn named(&self, name: &str) -> Option<&Symbol> {
+        self.symbols.iter().find(|symbol| symbol.name == name)
+    }
+
     /// A stripped file with a build id and a debug link.
     pub(super) fn stripped_with(build_id: Vec<u8>, debug_link: &str) -> SymbolTable {
         SymbolTable {

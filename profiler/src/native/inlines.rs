@@ -1,0 +1,120 @@
+//! Which functions a compiler put into others, as DWARF tells.
+//!
+//! In: a file with DWARF, and addresses of the file's own (SVMA). Out: the linkage names of the functions that were inlined there.
+//! The file is mapped and its units are listed at the first address that is asked for; of a unit no more is read than an address in it needs.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+
+use addr2line::Loader;
+
+/// What a file's DWARF says of inlined functions.
+pub struct Inlines {
+    path: PathBuf,
+    loader: OnceCell<Option<Loader>>,
+}
+
+impl Inlines {
+    /// Of the file at `path`, which is not touched yet.
+    pub fn of(path: PathBuf) -> Inlines {
+        Inlines {
+            path,
+            loader: OnceCell::new(),
+        }
+    }
+
+    /// The functions inlined at `address`, outermost first, without the function that they are in. None where the DWARF can't be read
+    /// so far.
+    pub fn at(&self, address: u64) -> Vec<String> {
+        let loader = self.loader.get_or_init(|| Loader::new(&self.path).ok());
+        let mut names = loader
+            .as_ref()
+            .and_then(|loader| names_at(loader, address))
+            .unwrap_or_default();
+        // The last is the function itself, which the symbol table names better (`run.cold`).
+        names.pop();
+        names.reverse();
+        names
+    }
+}
+
+/// From the innermost function to the one that has code of its own.
+fn names_at(loader: &Loader, address: u64) -> Option<Vec<String>> {
+    let mut frames = loader.find_frames(address).ok()?;
+    let mut names = Vec::new();
+    while let Some(frame) = frames.next().ok()? {
+        let name = frame.function.and_then(|function| {
+            let name = function.raw_name().ok()?;
+            Some(name.into_owned())
+        });
+        names.push(name.unwrap_or_else(|| "[inlined]".to_owned()));
+    }
+    Some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::native::symbol_table::SymbolTable;
+
+    const PROGRAM: &str = "
+#define INLINED static inline __attribute__((always_inline))
+INLINED int innermost(volatile int *at) { return *at * *at; }
+INLINED int middle(volatile int *at) { return innermost(at) + *at; }
+__attribute__((noinline)) int outer(volatile int *at) { return middle(at) - *at; }
+int main(int count, char **arguments) { return outer(&count); }
+";
+
+    /// The program with and without debug information; `None` where there is no compiler.
+    fn compiled(directory: &Path, flag: &str) -> Option<PathBuf> {
+        let (source, program) = (directory.join("x.c"), directory.join(format!("x{flag}")));
+        std::fs::write(&source, PROGRAM).unwrap();
+        let cc = Command::new("cc")
+            .args([flag, "-O2", "-o"])
+            .args([&program, &source])
+            .status();
+        if cc.is_err() {
+            eprintln!("skipped: there is no C compiler (cc)");
+            return None;
+        }
+        assert!(cc.unwrap().success());
+        Some(program)
+    }
+
+    /// What is inlined at each byte of `outer`.
+    fn inlined_in_outer(program: &Path) -> Vec<Vec<String>> {
+        let table = SymbolTable::parse(&std::fs::read(program).unwrap()).unwrap();
+        let outer = table.named("outer").unwrap();
+        let inlines = Inlines::of(program.to_owned());
+        (outer.address..outer.address + outer.size)
+            .map(|address| inlines.at(address))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_inlined_stands_from_the_outside_to_the_inside() {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(program) = compiled(directory.path(), "-g") else {
+            return;
+        };
+        let found = inlined_in_outer(&program);
+        for expected in [&[][..], &["middle"], &["middle", "innermost"]] {
+            assert!(found.iter().any(|names| names == expected), "{found:?}");
+        }
+        assert!(found.iter().all(|names| names.len() <= 2), "{found:?}");
+    }
+
+    #[test]
+    fn without_dwarf_nothing_is_inlined() {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(program) = compiled(directory.path(), "-g0") else {
+            return;
+        };
+        assert!(inlined_in_outer(&program).iter().all(Vec::is_empty));
+        let missing = Inlines::of(directory.path().join("missing"));
+        assert_eq!(missing.at(0x1000), Vec::<String>::new());
+    }
+}
