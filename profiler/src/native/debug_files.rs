@@ -14,6 +14,7 @@ pub fn find(path: &Path, stripped: &SymbolTable) -> Option<(PathBuf, SymbolTable
     let build_id = stripped.build_id()?;
     candidates(path, build_id, stripped.debug_link())
         .into_iter()
+        .filter(|candidate| candidate.is_file())
         .filter_map(|candidate| {
             let debug = SymbolTable::parse(&std::fs::read(&candidate).ok()?).ok()?;
             Some((candidate, debug))
@@ -27,7 +28,9 @@ fn candidates(path: &Path, build_id: &[u8], debug_link: Option<&str>) -> Vec<Pat
         let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
         places.push(format!("{DEBUG_ROOT}/.build-id/{first:02x}/{rest}.debug").into());
     }
-    if let (Some(link), Some(directory)) = (debug_link, path.parent()) {
+    // The name alone: a file must not lead its reader to another directory, or to a device.
+    let link = debug_link.and_then(|link| Path::new(link).file_name());
+    if let (Some(link), Some(directory)) = (link, path.parent()) {
         let below_root = directory.strip_prefix("/").unwrap_or(directory);
         places.push(directory.join(link));
         places.push(directory.join(".debug").join(link));
@@ -45,7 +48,7 @@ mod tests {
         let places = candidates(
             Path::new("/usr/lib/libx.so.1"),
             &[0xab, 0xcd, 0x01],
-            Some("x.debug"),
+            Some("../secret/x.debug"),
         );
         let places: Vec<_> = places.iter().map(|place| place.to_str().unwrap()).collect();
         assert_eq!(

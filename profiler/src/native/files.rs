@@ -103,7 +103,7 @@ impl Source {
         let range = format!("{:x}-{:x}", mapping.start, mapping.end);
         let deleted = PathBuf::from(format!("/proc/{pid}/map_files")).join(range);
         let there = identity(&as_the_target_sees_it);
-        match there.is_some() && there != identity(&here) {
+        match as_the_target_sees_it.is_file() && there != identity(&here) {
             true => Source::Path(as_the_target_sees_it),
             // This one is still there when the target is gone.
             false if here.is_file() => Source::Path(here),

@@ -17,7 +17,7 @@ use super::maps::{Mapping, Maps};
 const MAX_FRAMES: usize = 4096;
 
 /// The registers that unwinding on x86-64 needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registers {
     /// Instruction pointer.
     pub ip: u64,
