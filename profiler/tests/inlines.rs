@@ -76,6 +76,22 @@ fn an_inlined_function_stands_under_its_caller() {
 }
 
 #[test]
+fn so_it_does_where_programs_share_their_debug_information() {
+    let home = temporary();
+    let tool = |name, arguments: &[&str]| tool(home.path(), name, arguments);
+    let there = compile(home.path())
+        && tool("cp", &["burn", "other"])
+        && tool("dwz", &["-m", "shared.debug", "burn", "other"]);
+    let Some(folded) = there.then(|| folded(home.path())).flatten() else {
+        return;
+    };
+    assert!(
+        samples(&folded, &[";caller [burn];spin [burn]"]) > 200,
+        "{folded}"
+    );
+}
+
+#[test]
 fn so_it_does_where_a_debug_file_has_what_the_program_lacks() {
     let home = temporary();
     let split = |name, arguments: &[&str]| tool(home.path(), name, arguments);

@@ -72,20 +72,17 @@ impl LoadedFile {
     /// What the file, or its debug file, says of its functions; `None` where it can't be read as ELF.
     pub(super) fn read_symbols(&self) -> Option<FileSymbols> {
         let mut table = SymbolTable::parse(&self.source.read().ok()?).ok()?;
-        let mut dwarf = match &self.source {
-            Source::Path(path) if table.has_dwarf() => Some(path.clone()),
+        let mut inlines = match &self.source {
+            Source::Path(path) => Inlines::of(path, &table),
             _ => None,
         };
         if (table.is_stripped() || !table.has_dwarf())
             && let Some((path, debug)) = debug_files::find(&self.path, &table)
         {
-            dwarf = dwarf.or_else(|| debug.has_dwarf().then_some(path));
+            inlines = inlines.or_else(|| Inlines::of(&path, &debug));
             table.add_symbols_of(debug);
         }
-        Some(FileSymbols {
-            table,
-            inlines: dwarf.map(Inlines::of),
-        })
+        Some(FileSymbols { table, inlines })
     }
 }
 

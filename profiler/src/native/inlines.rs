@@ -4,61 +4,64 @@
 //! The file is mapped and its units are listed at the first address that is asked for; of a unit no more is read than an address in it needs.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use addr2line::Loader;
+
+use super::debug_files;
+use super::symbol_table::SymbolTable;
 
 /// What a file's DWARF says of inlined functions.
 pub struct Inlines {
     path: PathBuf,
+    shared: Option<PathBuf>,
     loader: OnceCell<Option<Loader>>,
 }
 
 impl Inlines {
-    /// Of the file at `path`, which is not touched yet.
-    pub fn of(path: PathBuf) -> Inlines {
-        Inlines {
-            path,
+    /// Of the file at `path` with the symbols `table`, whose DWARF is not read yet; `None` where it has none.
+    pub fn of(path: &Path, table: &SymbolTable) -> Option<Inlines> {
+        table.has_dwarf().then(|| Inlines {
+            path: path.to_owned(),
+            shared: debug_files::find_shared(path, table),
             loader: OnceCell::new(),
-        }
+        })
     }
 
     /// The functions inlined at `address`, outermost first, without the function that they are in. None where the DWARF can't be read
     /// so far.
     pub fn at(&self, address: u64) -> Vec<String> {
-        let loader = self.loader.get_or_init(|| Loader::new(&self.path).ok());
+        let loader = self
+            .loader
+            .get_or_init(|| Loader::new_with_sup(&self.path, self.shared.as_ref()).ok());
         let mut names = loader
             .as_ref()
             .and_then(|loader| names_at(loader, address))
             .unwrap_or_default();
         // The last is the function itself, which the symbol table names better (`run.cold`).
         names.pop();
-        names.reverse();
-        names
+        names.into_iter().rev().flatten().collect()
     }
 }
 
-/// From the innermost function to the one that has code of its own.
-fn names_at(loader: &Loader, address: u64) -> Option<Vec<String>> {
+/// From the innermost function to the one that has code of its own; some may have no name.
+fn names_at(loader: &Loader, address: u64) -> Option<Vec<Option<String>>> {
     let mut frames = loader.find_frames(address).ok()?;
     let mut names = Vec::new();
     while let Some(frame) = frames.next().ok()? {
-        let name = frame.function.and_then(|function| {
+        names.push(frame.function.and_then(|function| {
             let name = function.raw_name().ok()?;
             Some(name.into_owned())
-        });
-        names.push(name.unwrap_or_else(|| "[inlined]".to_owned()));
+        }));
     }
     Some(names)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::process::Command;
 
     use super::*;
-    use crate::native::symbol_table::SymbolTable;
 
     const PROGRAM: &str = "
 #define INLINED static inline __attribute__((always_inline))
@@ -88,9 +91,14 @@ int main(int count, char **arguments) { return outer(&count); }
     fn inlined_in_outer(program: &Path) -> Vec<Vec<String>> {
         let table = SymbolTable::parse(&std::fs::read(program).unwrap()).unwrap();
         let outer = table.named("outer").unwrap();
-        let inlines = Inlines::of(program.to_owned());
+        let inlines = Inlines::of(program, &table);
+        let at = |address| {
+            inlines
+                .as_ref()
+                .map_or_else(Vec::new, |inlines| inlines.at(address))
+        };
         (outer.address..outer.address + outer.size)
-            .map(|address| inlines.at(address))
+            .map(at)
             .collect()
     }
 
@@ -114,7 +122,5 @@ int main(int count, char **arguments) { return outer(&count); }
             return;
         };
         assert!(inlined_in_outer(&program).iter().all(Vec::is_empty));
-        let missing = Inlines::of(directory.path().join("missing"));
-        assert_eq!(missing.at(0x1000), Vec::<String>::new());
     }
 }

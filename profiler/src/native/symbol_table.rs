@@ -16,8 +16,18 @@ pub struct SymbolTable {
     imports: Vec<Import>,
     build_id: Option<Vec<u8>>,
     debug_link: Option<String>,
+    shared_debug_link: Option<SharedDebugLink>,
     stripped: bool,
     dwarf: bool,
+}
+
+/// Where debug information is that a file shares with others (`.gnu_debugaltlink`, as dwz writes it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedDebugLink {
+    /// The file's path, from the directory of the one that names it.
+    pub path: String,
+    /// The file's build id.
+    pub build_id: Vec<u8>,
 }
 
 /// A function that the file takes from another one.
@@ -53,6 +63,7 @@ impl SymbolTable {
             imports: imports(&elf),
             build_id: build_id(&elf, bytes),
             debug_link: debug_link(&elf, bytes),
+            shared_debug_link: shared_debug_link(&elf, bytes),
             stripped: elf.syms.is_empty(),
             dwarf: section_header(&elf, ".debug_info").is_some(),
         })
@@ -66,6 +77,11 @@ impl SymbolTable {
     /// Name of the file that holds the symbols.
     pub fn debug_link(&self) -> Option<&str> {
         self.debug_link.as_deref()
+    }
+
+    /// The file with what this one's debug information refers to.
+    pub fn shared_debug_link(&self) -> Option<&SharedDebugLink> {
+        self.shared_debug_link.as_ref()
     }
 
     /// Whether the file has no symbols but those that others may import.
@@ -207,6 +223,15 @@ fn debug_link(elf: &Elf<'_>, bytes: &[u8]) -> Option<String> {
     let range = section_header(elf, ".gnu_debuglink")?.file_range()?;
     let name = bytes.get(range)?.split(|byte| *byte == 0).next()?;
     String::from_utf8(name.to_vec()).ok()
+}
+
+fn shared_debug_link(elf: &Elf<'_>, bytes: &[u8]) -> Option<SharedDebugLink> {
+    let data = bytes.get(section_header(elf, ".gnu_debugaltlink")?.file_range()?)?;
+    let end = data.iter().position(|byte| *byte == 0)?;
+    Some(SharedDebugLink {
+        path: String::from_utf8(data[..end].to_vec()).ok()?,
+        build_id: data[end + 1..].to_vec(),
+    })
 }
 
 #[cfg(test)]
