@@ -160,7 +160,8 @@ fn scaling_counts_from_the_start_of_the_window() {
 #[test]
 fn no_number_is_too_large() {
     const HUGE: u64 = u64::MAX;
-    let cases: [(fn(u32, u64, bool) -> Answer, Status, u64); 4] = [
+    type Case = (fn(u32, u64, bool) -> Answer, Status, u64);
+    let cases: [Case; 4] = [
         (
             |_, _, _| Answer::Reads([[HUGE - 5, 0, 0], [HUGE, HUGE, HUGE]]),
             Status::Counted,
