@@ -31,4 +31,4 @@ C
 esac
 
 exec cargo +nightly fuzz run -O "$target" -- \
-    -max_total_time="$seconds" -max_len=32768 -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=4096 -print_final_stats=1
+    -max_total_time="$seconds" -max_len=32768 -timeout=60 -malloc_limit_mb=256 -rss_limit_mb=4096 -print_final_stats=1

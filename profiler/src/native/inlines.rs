@@ -76,7 +76,8 @@ int main(int count, char **arguments) { return outer(&count); }
         let (source, program) = (directory.join("x.c"), directory.join(format!("x{flag}")));
         std::fs::write(&source, PROGRAM).unwrap();
         let cc = Command::new("cc")
-            .args([flag, "-O2", "-o"])
+            .args(flag.split(' '))
+            .args(["-O2", "-o"])
             .args([&program, &source])
             .status();
         if cc.is_err() {
@@ -113,6 +114,27 @@ int main(int count, char **arguments) { return outer(&count); }
             assert!(found.iter().any(|names| names == expected), "{found:?}");
         }
         assert!(found.iter().all(|names| names.len() <= 2), "{found:?}");
+    }
+
+    #[test]
+    fn compressed_dwarf_is_read_unless_it_claims_too_much() {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(program) = compiled(directory.path(), "-g -gz") else {
+            return;
+        };
+        assert!(
+            inlined_in_outer(&program)
+                .iter()
+                .any(|names| !names.is_empty())
+        );
+        let mut bytes = std::fs::read(&program).unwrap();
+        let elf = goblin::elf::Elf::parse(&bytes).unwrap();
+        let mut sections = elf.section_headers.iter();
+        let compressed = sections.find(|header| header.sh_flags & 0x800 != 0);
+        let at = compressed.unwrap().sh_offset as usize + 8;
+        bytes[at..at + 8].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+        let table = SymbolTable::parse(&bytes).unwrap();
+        assert!(Inlines::of(&program, &table).is_none());
     }
 
     #[test]

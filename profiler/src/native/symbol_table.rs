@@ -6,7 +6,11 @@
 use goblin::elf::Elf;
 use goblin::elf::note::NT_GNU_BUILD_ID;
 use goblin::elf::reloc::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT};
+use goblin::elf::section_header::SHF_COMPRESSED;
 use goblin::elf::sym::STT_FUNC;
+
+/// No compressed debug information unpacks to so many times its size; zlib can't, whatever is in it.
+const MAX_EXPANSION: u64 = 1032;
 
 /// The functions of an ELF file. Addresses are the file's own (SVMA).
 #[derive(Debug, Default)]
@@ -65,7 +69,7 @@ impl SymbolTable {
             debug_link: debug_link(&elf, bytes),
             shared_debug_link: shared_debug_link(&elf, bytes),
             stripped: elf.syms.is_empty(),
-            dwarf: section_header(&elf, ".debug_info").is_some(),
+            dwarf: has_dwarf(&elf, bytes),
         })
     }
 
@@ -89,7 +93,7 @@ impl SymbolTable {
         self.stripped
     }
 
-    /// Whether the file has debug information.
+    /// Whether the file has debug information that can be read.
     pub fn has_dwarf(&self) -> bool {
         self.dwarf
     }
@@ -143,6 +147,27 @@ fn section_header<'a>(elf: &'a Elf<'_>, name: &str) -> Option<&'a goblin::elf::S
     elf.section_headers
         .iter()
         .find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(name))
+}
+
+/// Whether there is DWARF, and none of it claims to be larger than its compressed form can become: whoever decompresses it
+/// allocates first. The older form of compression (`.zdebug_info`) is not read.
+fn has_dwarf(elf: &Elf<'_>, bytes: &[u8]) -> bool {
+    let old = |name: &str| name.starts_with(".zdebug");
+    elf.is_64
+        && elf.little_endian
+        && section_header(elf, ".debug_info").is_some()
+        && elf.section_headers.iter().all(|header| {
+            let compressed = header.sh_flags & u64::from(SHF_COMPRESSED) != 0;
+            !elf.shdr_strtab.get_at(header.sh_name).is_some_and(old)
+                && (!compressed || can_expand(header, bytes) == Some(true))
+        })
+}
+
+/// Whether a compressed section has the length that it claims (gABI, "Compression header": type, padding, size).
+fn can_expand(header: &goblin::elf::SectionHeader, bytes: &[u8]) -> Option<bool> {
+    let data = bytes.get(header.file_range()?)?;
+    let claimed = u64::from_le_bytes(data.get(8..16)?.try_into().ok()?);
+    Some(claimed <= MAX_EXPANSION.saturating_mul(data.len() as u64))
 }
 
 /// Where functions start, from the search table of `.eh_frame_hdr` in the one form that linkers write
