@@ -41,6 +41,7 @@ test: lint build
 
 lint: rust $(VENV)/pins.stamp
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked -p raptors-kernels --all-targets --features scalar -- -D warnings
 	$(VENV_PYTHON) -m ruff check .

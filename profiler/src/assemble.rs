@@ -122,9 +122,6 @@ impl Assembly<'_> {
 
     /// The native frames from root to leaf.
     fn native(&mut self, sight: &Sight) -> Vec<NativeFrame> {
-        let addresses = sight.user.addresses.iter().rev();
-        addresses
-            .map(|&address| self.symbols.user(address))
-            .collect()
+        self.symbols.stack(&sight.user.addresses)
     }
 }

@@ -143,6 +143,62 @@ fn a_counter_that_never_ran_has_no_value() {
 }
 
 #[test]
+fn scaling_counts_from_the_start_of_the_window() {
+    // It had shared the counter before: only what came since matters.
+    let (_, readings) = readings_on(
+        |_, _, _| Answer::Reads([[5_000, 9_000, 100], [5_030, 9_300, 200]]),
+        1,
+    );
+    let cycles = of(&readings, "cycles");
+    assert_eq!(
+        (cycles.status, cycles.value),
+        (Status::Multiplexed, Some(90))
+    );
+    assert_eq!((cycles.time_enabled_ns, cycles.time_running_ns), (300, 100));
+}
+
+#[test]
+fn no_number_is_too_large() {
+    const HUGE: u64 = u64::MAX;
+    type Case = (fn(u32, u64, bool) -> Answer, Status, u64);
+    let cases: [Case; 4] = [
+        (
+            |_, _, _| Answer::Reads([[HUGE - 5, 0, 0], [HUGE, HUGE, HUGE]]),
+            Status::Counted,
+            5,
+        ),
+        (
+            |_, _, _| Answer::Reads([[0, 0, 0], [HUGE - 1, HUGE, HUGE - 1]]),
+            Status::Multiplexed,
+            HUGE,
+        ),
+        (
+            |_, _, _| Answer::Reads([[0, 0, 0], [HUGE, HUGE, 1]]),
+            Status::Multiplexed,
+            HUGE,
+        ),
+        (
+            |_, _, _| Answer::Reads([[0, 0, 0], [1 << 63, 3 << 61, 1 << 62]]),
+            Status::Multiplexed,
+            3 << 62,
+        ),
+    ];
+    for (kernel, status, value) in cases {
+        let (_, readings) = readings_on(kernel, 1);
+        let cycles = of(&readings, "cycles");
+        assert_eq!((cycles.status, cycles.value), (status, Some(value)));
+        assert!(cycles.per_call.unwrap().is_finite());
+    }
+}
+
+#[test]
+fn a_counter_that_seems_to_go_back_counts_nothing() {
+    let (_, readings) = readings_on(|_, _, _| Answer::Reads([[9, 50, 50], [4, 40, 40]]), 1);
+    let cycles = of(&readings, "cycles");
+    assert_eq!((cycles.status, cycles.value), (Status::Counted, Some(0)));
+}
+
+#[test]
 fn no_pmu_is_unsupported_and_never_a_number() {
     let kernel = |kind, _, _| match kind {
         bindings::PERF_TYPE_SOFTWARE => Answer::Reads([[0, 0, 0], [8, 1, 1]]),

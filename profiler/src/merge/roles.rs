@@ -85,8 +85,7 @@ impl Role {
         if Role::is_evaluator(symbol) {
             return Role::Evaluator;
         }
-        let plumbing = RUNTIME.iter().any(|runtime| module.starts_with(runtime))
-            && GLUE.iter().any(|name| matches_name(symbol, name));
+        let plumbing = is_runtime(module) && GLUE.iter().any(|name| matches_name(symbol, name));
         if plumbing || RUST_THREAD_START.contains(&symbol) {
             return Role::Glue;
         }
@@ -102,6 +101,24 @@ impl Role {
     pub fn may_hold_evaluator(name: &str) -> bool {
         name.contains("python")
     }
+
+    /// The role of `symbol` that was inlined into a function of this role in `module`.
+    ///
+    /// It has no call of its own on the native stack, so it never counts as an evaluator. What is inlined into the evaluator or
+    /// into the interpreter's plumbing is plumbing too: a CPython with debug information merges to the same stacks as one
+    /// without, and only where such a function is the leaf, it is what runs. Rust's thread start is different: the whole
+    /// thread may be inlined into it.
+    pub fn of_inlined(self, symbol: &str, module: &str) -> Role {
+        match (self, Role::of(symbol, module)) {
+            (Role::Evaluator, _) | (_, Role::Evaluator) => Role::Glue,
+            (Role::Glue, _) if is_runtime(module) => Role::Glue,
+            (_, role) => role,
+        }
+    }
+}
+
+fn is_runtime(module: &str) -> bool {
+    RUNTIME.iter().any(|runtime| module.starts_with(runtime))
 }
 
 /// Names that end in `_` are prefixes of many; the others stand alone or before a compiler's suffix
@@ -163,6 +180,27 @@ mod tests {
                 Role::Plain,
                 "{symbol}"
             );
+        }
+    }
+
+    #[test]
+    fn inlined_functions_are_never_evaluators_and_plumbing_only_in_plumbing() {
+        let python = "libpython3.12.so.1.0";
+        let cases = [
+            (Role::Evaluator, "long_add", python, Role::Glue),
+            (Role::Glue, "long_add", python, Role::Glue),
+            (Role::Plain, "_PyEval_EvalFrameDefault", python, Role::Glue),
+            (
+                Role::Plain,
+                "_PyObject_VectorcallTstate",
+                python,
+                Role::Glue,
+            ),
+            (Role::Plain, "long_add", python, Role::Plain),
+            (Role::Glue, "kernels::main_loop", "kernels", Role::Plain),
+        ];
+        for (outer, symbol, module, expected) in cases {
+            assert_eq!(outer.of_inlined(symbol, module), expected, "{symbol}");
         }
     }
 }

@@ -222,3 +222,35 @@ fn random_stacks_come_out_as_they_were_built() {
         assert!(!merge(&natives[1..], true, &pythons[1..]).agreed || !pythons[1].entry);
     }
 }
+
+/// The evaluator with functions inlined into it, as a CPython with debug information has them, and what it called.
+fn evaluator_with(inlined: &[&str], called: &[&str]) -> Vec<NativeFrame> {
+    let mut frames = native(&["main", EVAL]);
+    let role = |name: &&str| Role::Evaluator.of_inlined(name, "python3.11");
+    frames.extend(
+        inlined
+            .iter()
+            .map(|name| NativeFrame::new(*name, role(name))),
+    );
+    frames.extend(native(called));
+    frames
+}
+
+#[test]
+fn what_is_inlined_into_the_evaluator_is_no_call_of_it() {
+    let called = evaluator_with(&["call_function", EVAL], &["array_add", "FLOAT_add"]);
+    let merged = merge(&called, true, &python(&["+<module>", "op"]));
+    assert!(merged.agreed);
+    assert_eq!(
+        names(&merged.frames),
+        ["<module>", "op", "array_add", "FLOAT_add"]
+    );
+}
+
+#[test]
+fn what_is_inlined_into_the_evaluator_is_shown_where_it_runs() {
+    let running = evaluator_with(&["binary_op", "Py_DECREF"], &[]);
+    let merged = merge(&running, true, &python(&["+<module>", "op"]));
+    assert!(merged.agreed);
+    assert_eq!(names(&merged.frames), ["<module>", "op", "Py_DECREF"]);
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::debug_files;
+use super::inlines::Inlines;
 use super::layout::CodeLayout;
 use super::maps::Mapping;
 use super::symbol_table::SymbolTable;
@@ -19,6 +20,14 @@ pub struct LoadedFile {
     /// Address in the target minus address in the file.
     pub bias: u64,
     source: Source,
+}
+
+/// What a file says of its functions.
+pub struct FileSymbols {
+    /// Their names.
+    pub table: SymbolTable,
+    /// What was inlined into them, where that is known.
+    pub inlines: Option<Inlines>,
 }
 
 #[derive(Debug)]
@@ -61,14 +70,30 @@ impl LoadedFile {
     }
 
     /// What the file, or its debug file, calls its functions; `None` where it can't be read as ELF.
-    pub(super) fn read_symbols(&self) -> Option<SymbolTable> {
-        let mut symbols = SymbolTable::parse(&self.source.read().ok()?).ok()?;
-        if symbols.is_stripped()
-            && let Some(debug) = debug_files::find(&self.path, &symbols)
+    pub(super) fn read_names(&self) -> Option<SymbolTable> {
+        let mut table = SymbolTable::parse(&self.source.read().ok()?).ok()?;
+        if table.is_stripped()
+            && let Some((_, debug)) = debug_files::find(&self.path, &table)
         {
-            symbols.add_symbols_of(debug);
+            table.add_symbols_of(debug);
         }
-        Some(symbols)
+        Some(table)
+    }
+
+    /// What the file, or its debug file, says of its functions; `None` where it can't be read as ELF.
+    pub(super) fn read_symbols(&self) -> Option<FileSymbols> {
+        let mut table = SymbolTable::parse(&self.source.read().ok()?).ok()?;
+        let mut inlines = match &self.source {
+            Source::Path(path) => Inlines::of(path, &table),
+            _ => None,
+        };
+        if (table.is_stripped() || !table.has_dwarf())
+            && let Some((path, debug)) = debug_files::find(&self.path, &table)
+        {
+            inlines = inlines.or_else(|| Inlines::of(&path, &debug));
+            table.add_symbols_of(debug);
+        }
+        Some(FileSymbols { table, inlines })
     }
 }
 
@@ -86,7 +111,7 @@ impl Source {
         let range = format!("{:x}-{:x}", mapping.start, mapping.end);
         let deleted = PathBuf::from(format!("/proc/{pid}/map_files")).join(range);
         let there = identity(&as_the_target_sees_it);
-        match there.is_some() && there != identity(&here) {
+        match as_the_target_sees_it.is_file() && there != identity(&here) {
             true => Source::Path(as_the_target_sees_it),
             // This one is still there when the target is gone.
             false if here.is_file() => Source::Path(here),

@@ -22,7 +22,7 @@ pub fn imported_names(walker: &StackWalker, store: &mut SymbolStore) -> Imported
     let mut names: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     for file in walker.loaded_files() {
         let symbols = store.of(&file);
-        for import in symbols.iter().flat_map(|symbols| symbols.imports()) {
+        for import in symbols.iter().flat_map(|symbols| symbols.table.imports()) {
             let mut slot = [0; 8];
             if memory
                 .read_exact_at(&mut slot, import.slot.wrapping_add(file.bias))
@@ -42,6 +42,7 @@ pub fn imported_names(walker: &StackWalker, store: &mut SymbolStore) -> Imported
             let file = walker.met_file_at(function)?;
             let start = store
                 .of(file)?
+                .table
                 .unwind_entry_at(function.wrapping_sub(file.bias))?;
             Some((
                 start.wrapping_add(file.bias),

@@ -20,7 +20,8 @@ impl Kallsyms {
         Ok(Kallsyms::parse(&std::fs::read_to_string("/proc/kallsyms")?))
     }
 
-    fn parse(text: &str) -> Kallsyms {
+    /// Reads the text of `/proc/kallsyms`; what is no such line is left out.
+    pub fn parse(text: &str) -> Kallsyms {
         let mut symbols: Vec<(u64, String)> = text
             .lines()
             .filter_map(|line| {

@@ -41,7 +41,8 @@ impl Maps {
         ))?))
     }
 
-    fn parse(text: &str) -> Maps {
+    /// Reads the text of `/proc/PID/maps`; what is no such line is left out.
+    pub fn parse(text: &str) -> Maps {
         let mut maps = Maps::default();
         for mapping in text.lines().filter_map(parse_line) {
             maps.insert(mapping);

@@ -2,26 +2,25 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::rc::Rc;
 
-use super::files::LoadedFile;
+use super::files::{FileSymbols, LoadedFile};
 use super::kallsyms::Kallsyms;
-use super::symbol_table::SymbolTable;
 
 /// Symbols that were wanted so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SymbolStore {
-    files: HashMap<PathBuf, Option<Arc<SymbolTable>>>,
+    files: HashMap<PathBuf, Option<Rc<FileSymbols>>>,
     kernel: Option<Kallsyms>,
 }
 
 impl SymbolStore {
     /// The symbols of a file; `None` where it can't be read as ELF.
-    pub fn of(&mut self, file: &LoadedFile) -> Option<Arc<SymbolTable>> {
+    pub fn of(&mut self, file: &LoadedFile) -> Option<Rc<FileSymbols>> {
         if let Some(known) = self.files.get(file.key()) {
             return known.clone();
         }
-        let symbols = file.read_symbols().map(Arc::new);
+        let symbols = file.read_symbols().map(Rc::new);
         self.files.insert(file.key().to_owned(), symbols.clone());
         symbols
     }

@@ -6,7 +6,11 @@
 use goblin::elf::Elf;
 use goblin::elf::note::NT_GNU_BUILD_ID;
 use goblin::elf::reloc::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT};
+use goblin::elf::section_header::SHF_COMPRESSED;
 use goblin::elf::sym::STT_FUNC;
+
+/// No compressed debug information unpacks to so many times its size; zlib can't, whatever is in it.
+const MAX_EXPANSION: u64 = 1032;
 
 /// The functions of an ELF file. Addresses are the file's own (SVMA).
 #[derive(Debug, Default)]
@@ -16,7 +20,18 @@ pub struct SymbolTable {
     imports: Vec<Import>,
     build_id: Option<Vec<u8>>,
     debug_link: Option<String>,
+    shared_debug_link: Option<SharedDebugLink>,
     stripped: bool,
+    dwarf: bool,
+}
+
+/// Where debug information is that a file shares with others (`.gnu_debugaltlink`, as dwz writes it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedDebugLink {
+    /// The file's path, from the directory of the one that names it.
+    pub path: String,
+    /// The file's build id.
+    pub build_id: Vec<u8>,
 }
 
 /// A function that the file takes from another one.
@@ -52,7 +67,9 @@ impl SymbolTable {
             imports: imports(&elf),
             build_id: build_id(&elf, bytes),
             debug_link: debug_link(&elf, bytes),
+            shared_debug_link: shared_debug_link(&elf, bytes),
             stripped: elf.syms.is_empty(),
+            dwarf: has_dwarf(&elf, bytes),
         })
     }
 
@@ -66,9 +83,19 @@ impl SymbolTable {
         self.debug_link.as_deref()
     }
 
+    /// The file with what this one's debug information refers to.
+    pub fn shared_debug_link(&self) -> Option<&SharedDebugLink> {
+        self.shared_debug_link.as_ref()
+    }
+
     /// Whether the file has no symbols but those that others may import.
     pub fn is_stripped(&self) -> bool {
         self.stripped
+    }
+
+    /// Whether the file has debug information that can be read.
+    pub fn has_dwarf(&self) -> bool {
+        self.dwarf
     }
 
     /// Takes over the symbols of the debug file.
@@ -120,6 +147,27 @@ fn section_header<'a>(elf: &'a Elf<'_>, name: &str) -> Option<&'a goblin::elf::S
     elf.section_headers
         .iter()
         .find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(name))
+}
+
+/// Whether there is DWARF, and none of it claims to be larger than its compressed form can become: whoever decompresses it
+/// allocates first. The older form of compression (`.zdebug_info`) is not read.
+fn has_dwarf(elf: &Elf<'_>, bytes: &[u8]) -> bool {
+    let old = |name: &str| name.starts_with(".zdebug");
+    elf.is_64
+        && elf.little_endian
+        && section_header(elf, ".debug_info").is_some()
+        && elf.section_headers.iter().all(|header| {
+            let compressed = header.sh_flags & u64::from(SHF_COMPRESSED) != 0;
+            !elf.shdr_strtab.get_at(header.sh_name).is_some_and(old)
+                && (!compressed || can_expand(header, bytes) == Some(true))
+        })
+}
+
+/// Whether a compressed section has the length that it claims (gABI, "Compression header": type, padding, size).
+fn can_expand(header: &goblin::elf::SectionHeader, bytes: &[u8]) -> Option<bool> {
+    let data = bytes.get(header.file_range()?)?;
+    let claimed = u64::from_le_bytes(data.get(8..16)?.try_into().ok()?);
+    Some(claimed <= MAX_EXPANSION.saturating_mul(data.len() as u64))
 }
 
 /// Where functions start, from the search table of `.eh_frame_hdr` in the one form that linkers write
@@ -202,8 +250,21 @@ fn debug_link(elf: &Elf<'_>, bytes: &[u8]) -> Option<String> {
     String::from_utf8(name.to_vec()).ok()
 }
 
+fn shared_debug_link(elf: &Elf<'_>, bytes: &[u8]) -> Option<SharedDebugLink> {
+    let data = bytes.get(section_header(elf, ".gnu_debugaltlink")?.file_range()?)?;
+    let end = data.iter().position(|byte| *byte == 0)?;
+    Some(SharedDebugLink {
+        path: String::from_utf8(data[..end].to_vec()).ok()?,
+        build_id: data[end + 1..].to_vec(),
+    })
+}
+
 #[cfg(test)]
 impl SymbolTable {
+    pub(super) fn named(&self, name: &str) -> Option<&Symbol> {
+        self.symbols.iter().find(|symbol| symbol.name == name)
+    }
+
     /// A stripped file with a build id and a debug link.
     pub(super) fn stripped_with(build_id: Vec<u8>, debug_link: &str) -> SymbolTable {
         SymbolTable {

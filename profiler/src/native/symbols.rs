@@ -17,7 +17,8 @@ pub struct Symbolizer<'a> {
     walker: StackWalker,
     store: &'a mut SymbolStore,
     imported: Option<ImportedNames>,
-    known: HashMap<u64, NativeFrame>,
+    known: HashMap<u64, Vec<NativeFrame>>,
+    kernel: HashMap<u64, Arc<str>>,
 }
 
 impl<'a> Symbolizer<'a> {
@@ -28,37 +29,62 @@ impl<'a> Symbolizer<'a> {
             store,
             imported: None,
             known: HashMap::new(),
+            kernel: HashMap::new(),
         }
     }
 
-    /// The frame of a user-space address.
-    pub fn user(&mut self, address: u64) -> NativeFrame {
-        if let Some(frame) = self.known.get(&address) {
-            return frame.clone();
+    /// The frames of user-space addresses from leaf to root, from root to leaf.
+    pub fn stack(&mut self, addresses: &[u64]) -> Vec<NativeFrame> {
+        let mut frames = Vec::with_capacity(addresses.len());
+        for &address in addresses.iter().rev() {
+            frames.extend_from_slice(self.user(address));
         }
-        let frame = self.look_up(address);
-        self.known.insert(address, frame.clone());
-        frame
+        frames
     }
 
-    fn look_up(&mut self, address: u64) -> NativeFrame {
+    /// The frames of a user-space address: the function, and what was inlined there, outermost first.
+    fn user(&mut self, address: u64) -> &[NativeFrame] {
+        if !self.known.contains_key(&address) {
+            let frames = self.look_up(address);
+            self.known.insert(address, frames);
+        }
+        &self.known[&address]
+    }
+
+    fn look_up(&mut self, address: u64) -> Vec<NativeFrame> {
         let Some(file) = self.walker.file_at(address) else {
-            return NativeFrame::new(format!("{address:#x} [unknown]"), Role::Plain);
+            return vec![NativeFrame::new(
+                format!("{address:#x} [unknown]"),
+                Role::Plain,
+            )];
         };
         let module = module_name(&file.path);
         let in_file = address.wrapping_sub(file.bias);
         let symbols = self.store.of(&file);
-        match symbols
-            .as_ref()
-            .and_then(|symbols| symbols.function_at(in_file))
-        {
+        let table = symbols.as_ref().map(|symbols| &symbols.table);
+        let function = match table.and_then(|table| table.function_at(in_file)) {
             Some(Function::Named(symbol)) => {
                 let name = readable(&symbol.name);
                 NativeFrame::new(format!("{name} [{module}]"), Role::of(&name, &module))
             }
             Some(Function::Nameless(start)) => self.nameless(start, file.bias, &module),
             None => NativeFrame::new(format!("{in_file:#x} [{module}]"), Role::Plain),
+        };
+        let role = function.role;
+        let mut frames = vec![function];
+        if let Some(inlines) = symbols
+            .as_ref()
+            .and_then(|symbols| symbols.inlines.as_ref())
+        {
+            frames.extend(inlines.at(in_file).iter().map(|symbol| {
+                let name = readable(symbol);
+                let role = role.of_inlined(&name, &module);
+                NativeFrame::new(format!("{name} [{module}]"), role)
+            }));
         }
+        // GCC cuts rare parts off a function and inlines the rest into what keeps the name: to a reader they are one.
+        frames.dedup_by(|inlined, outer| inlined.name == outer.name);
+        frames
     }
 
     fn nameless(&mut self, start: u64, bias: u64, module: &str) -> NativeFrame {
@@ -78,13 +104,11 @@ impl<'a> Symbolizer<'a> {
 
     /// The frame of a kernel address.
     pub fn kernel(&mut self, address: u64) -> Arc<str> {
-        if let Some(frame) = self.known.get(&address) {
-            return Arc::clone(&frame.name);
-        }
-        let name = self.store.kernel().find(address).unwrap_or("[unknown]");
-        let frame = NativeFrame::new(format!("{name} [kernel]"), Role::Plain);
-        self.known.insert(address, frame.clone());
-        frame.name
+        let frame = self.kernel.entry(address).or_insert_with(|| {
+            let name = self.store.kernel().find(address).unwrap_or("[unknown]");
+            format!("{name} [kernel]").into()
+        });
+        Arc::clone(frame)
     }
 }
 

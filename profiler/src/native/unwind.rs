@@ -23,7 +23,7 @@ use crate::python::EvaluatorCall;
 const MAX_FRAMES: usize = 4096;
 
 /// The registers of a sample that tell of its stack, on x86-64.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registers {
     /// Instruction pointer.
     pub ip: u64,
@@ -248,7 +248,7 @@ impl Evaluator {
         let table = self
             .tables
             .entry(file.key().to_owned())
-            .or_insert_with(|| file.read_symbols());
+            .or_insert_with(|| file.read_names());
         let function = table
             .as_ref()
             .and_then(|table| table.function_at(address.wrapping_sub(file.bias)));

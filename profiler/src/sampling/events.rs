@@ -286,7 +286,7 @@ fn builder(rate_hz: u32, hardware: bool, kernel: bool) -> Builder<'static> {
 
 /// How the reader finds the fields of the records that [`builder`] asks for: samples begin with process and thread (8 bytes) and
 /// time (8 bytes), all others end with them.
-fn parse_info(kernel: bool) -> RecordParseInfo {
+pub fn parse_info(kernel: bool) -> RecordParseInfo {
     RecordParseInfo {
         endian: Endianness::NATIVE,
         sample_format: SampleFormat::from_bits_truncate(sample_type(kernel)),

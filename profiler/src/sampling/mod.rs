@@ -8,7 +8,7 @@
 mod clock;
 pub mod events;
 mod mark;
-mod record;
+pub mod record;
 mod ring;
 pub mod scheduling;
 pub mod session;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use linux_perf_event_reader::{
-    EventRecord, RawData, RawEventRecord, RecordParseInfo, RecordType, SampleRecord,
+    EventRecord, RawData, RawEventRecord, RecordParseInfo, RecordType, SampleFormat, SampleRecord,
 };
 
 use crate::native::maps::Mapping;
@@ -23,37 +23,62 @@ pub const GENERAL_REGISTERS: [u64; 15] = [1, REG_BP, 20, 21, 22, 23, 0, 2, 3, 4,
 /// Callchain entries from here on are markers of context, not addresses (`PERF_CONTEXT_MAX`).
 const CONTEXT_MARKERS: u64 = -4095_i64 as u64;
 
+/// The flag that says that a build id is in an mmap record (`PERF_RECORD_MISC_MMAP_BUILD_ID`).
+const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
+
+/// Where a sample's callchain begins: process, thread and time come before it.
+const CALLCHAIN_AT: usize = 16;
+
 /// What a sample holds. Stacks are from leaf to root.
+#[derive(Debug, PartialEq, Eq)]
 pub struct RawSample {
+    /// When it was taken, CLOCK_MONOTONIC ns.
     pub time_ns: u64,
+    /// The process.
     pub pid: u32,
+    /// The thread.
     pub tid: u32,
+    /// Kernel addresses.
     pub kernel: Vec<u64>,
     /// Registers and stack bytes of user space; nothing for kernel threads.
     pub user: Option<(Registers, Vec<u8>)>,
 }
 
 /// A record that the recording has a use for.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Record {
+    /// A sample.
     Sample(RawSample),
+    /// A process mapped a file as code.
     Map {
+        /// The process.
         pid: u32,
+        /// What lies where.
         mapping: Mapping,
     },
+    /// So many records found no room.
     Lost(u64),
     /// A process or thread began.
     Fork {
+        /// The process.
         pid: u32,
+        /// The process that started it.
         parent: u32,
     },
     /// A process runs another program.
     Exec {
+        /// The process.
         pid: u32,
+        /// The program.
         name: String,
     },
+    /// A thread has a new name.
     ThreadName {
+        /// Its process.
         pid: u32,
+        /// The thread.
         tid: u32,
+        /// The name.
         name: String,
     },
 }
@@ -65,9 +90,28 @@ pub fn parse(
     body: RawData<'_>,
     info: RecordParseInfo,
 ) -> Option<(u64, Record)> {
-    let raw = RawEventRecord::new(RecordType(kind), misc, body, info);
+    // The reader trusts two lengths. Build ids of mappings are never asked for, so none is looked for.
+    let misc = misc & !MISC_MMAP_BUILD_ID;
+    let kind = RecordType(kind);
+    if kind == RecordType::SAMPLE && !has_callchain(body, &info) {
+        return None;
+    }
+    let raw = RawEventRecord::new(kind, misc, body, info);
     let time_ns = raw.timestamp()?;
     Some((time_ns, record(raw.parse().ok()?)?))
+}
+
+/// Whether a sample that is to have a callchain is as long as it says.
+fn has_callchain(body: RawData<'_>, info: &RecordParseInfo) -> bool {
+    if !info.sample_format.contains(SampleFormat::CALLCHAIN) {
+        return true;
+    }
+    let mut rest = body;
+    let mut length = [0; 8];
+    let read = rest
+        .skip(CALLCHAIN_AT)
+        .and_then(|()| rest.read_exact(&mut length));
+    read.is_ok() && u64::from_ne_bytes(length) <= rest.len() as u64 / 8
 }
 
 fn record(record: EventRecord<'_>) -> Option<Record> {

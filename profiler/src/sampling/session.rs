@@ -47,8 +47,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts to record `target` and the processes that it starts. Samples that are taken while a frame of the Python
-    /// function `op` is on a stack are counted as they come.
+    /// Starts to record `target` and the processes that it starts: what they do from now on is seen. Samples that are taken
+    /// while a frame of the Python function `op` is on a stack are counted as they come.
     ///
     /// # Errors
     /// When sampling or the thread can't be started.

@@ -1,0 +1,23 @@
+//! The body of one perf record, whole and in two parts as in a ring that wraps.
+//!
+//! The input's first 4 bytes are the record's type, flags, and where it wraps; the rest is the body.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use linux_perf_event_reader::RawData;
+use raptors_prof::sampling::events::parse_info;
+use raptors_prof::sampling::record::parse;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&[kind, low, high, wrap], body)) = input.split_first_chunk() else {
+        return;
+    };
+    let (kind, misc) = (u32::from(kind), u16::from_le_bytes([low, high]));
+    let (front, back) = body.split_at(usize::from(wrap).min(body.len()));
+    for kernel in [true, false] {
+        let whole = parse(kind, misc, RawData::Single(body), parse_info(kernel));
+        let split = parse(kind, misc, RawData::Split(front, back), parse_info(kernel));
+        assert_eq!(whole, split);
+    }
+});
