@@ -7,7 +7,7 @@ use crate::counters::{self, CounterReading, Counters};
 use crate::plan::{Backend, Plan};
 use crate::profile::Profile;
 use crate::progress::Progress;
-use crate::recording::{RecordError, Recorder};
+use crate::recording::{ProfileError, Recorder};
 use crate::summary::SamplingStatus;
 use crate::timing::{self, Pace, Timings};
 use crate::worker::{Hello, Ready, Worker, WorkerError};
@@ -183,7 +183,7 @@ fn profile(
     )
 }
 
-fn no_profile(error: &RecordError) -> NoProfile {
+fn no_profile(error: &ProfileError) -> NoProfile {
     let status = match error.is_denial() {
         true => SamplingStatus::Denied,
         false => SamplingStatus::Failed,
