@@ -248,10 +248,20 @@ fn bad_input_is_one_clear_line() {
     assert_fails(&run(&["attach", "--pid", "0", "-o", "run"]), 2, "--pid");
     assert_fails(&run(&["record", "-o", "run"]), 2, "<CMD>");
     assert_fails(&run(&["record", "--rate", "0", "--", "true"]), 2, "--rate");
+    for too_fast in [
+        &["record", "--rate", "4000000000", "--", "true"][..],
+        &["attach", "--rate", "4000000000", "--pid", "1"],
+    ] {
+        assert_fails(&run(too_fast), 2, "kernel.perf_event_max_sample_rate");
+    }
     assert_fails(
         &run(&["attach", "--pid", "1", "--duration", "-1"]),
         2,
         "--duration",
     );
-    assert!(!home.path().join("run").exists());
+    assert_eq!(
+        std::fs::read_dir(home.path()).unwrap().count(),
+        0,
+        "nothing is left"
+    );
 }
