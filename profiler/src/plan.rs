@@ -50,6 +50,14 @@ pub enum PlanError {
         /// The shape.
         shape: Shape,
     },
+    /// The layout is that of any array of one axis.
+    #[error("--layout {} makes no difference to a shape of one axis, and --shape is {shape}: leave it out", name(.layout))]
+    LayoutIdle {
+        /// The layout.
+        layout: Layout,
+        /// The shape.
+        shape: Shape,
+    },
     /// The op has no kernel for the dtype.
     #[error("--op {op} has no {dtype} kernel; it has: {}", names(.op.dtypes()))]
     DtypeMissing {

@@ -59,6 +59,14 @@ fn each_is_named_with_what_is_allowed() {
             &["--shape", "5", "--op", "broadcast_add"],
             &["broadcast_add", "two axes"],
         ),
+        (
+            &["--shape", "4096", "--layout", "transpose"],
+            &["--layout transpose", "one axis", "is 4096"],
+        ),
+        (
+            &["--shape", "4096", "--layout", "fortran"],
+            &["--layout fortran", "one axis"],
+        ),
         (&["--rate", "0"], &["'0'", "--rate"]),
         (
             &["--rate", "4000000000"],

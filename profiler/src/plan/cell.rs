@@ -27,11 +27,17 @@ impl Cell {
         format!("{}-{}-{}", self.op, self.shape, self.dtype)
     }
 
-    /// Refuses ops that the shape or the dtype does not have.
+    /// Refuses ops that the shape or the dtype does not have, and layouts that a shape can't have.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         if self.op.needs_two_axes() && self.shape.0.len() < 2 {
             return Err(PlanError::AxisMissing {
                 op: self.op,
+                shape: self.shape.clone(),
+            });
+        }
+        if self.layout != Layout::Contiguous && self.shape.0.len() < 2 {
+            return Err(PlanError::LayoutIdle {
+                layout: self.layout,
                 shape: self.shape.clone(),
             });
         }
