@@ -208,7 +208,9 @@ enum Silence {
 
 fn command(plan: &Plan, source: &Path) -> Command {
     let mut command = Command::new(&plan.python);
-    command.arg("-u").arg(source).process_group(0);
+    // Pythons take an -X of any name. Other interpreters refuse it, and so never run the source as their own.
+    command.args(["-X", "raptors-prof", "-u"]);
+    command.arg(source).process_group(0);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
