@@ -58,7 +58,8 @@ impl Gathered {
 
     /// What the user should know beside the result.
     pub(super) fn messages(&self, plan: &Plan) -> Vec<String> {
-        let mut messages: Vec<String> = Vec::new();
+        let note = self.ready.as_ref().and_then(|ready| ready.note.clone());
+        let mut messages: Vec<String> = note.into_iter().collect();
         messages.extend(
             self.counters_denied
                 .iter()

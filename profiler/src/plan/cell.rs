@@ -122,6 +122,12 @@ impl Op {
         matches!(self, Op::Add | Op::Multiply)
     }
 
+    /// Whether the op adds elements up.
+    pub(super) fn reduces(self) -> bool {
+        use Op::{Add, BroadcastAdd, Multiply, Scale};
+        !matches!(self, Add | BroadcastAdd | Multiply | Scale)
+    }
+
     /// Elements of the result for an input of `shape`.
     pub(super) fn result_elements(self, shape: &Shape) -> u128 {
         let axis = |k: usize| shape.0.get(k).map_or(1, |&len| u128::from(len));

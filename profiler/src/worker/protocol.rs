@@ -50,6 +50,8 @@ pub struct Ready {
     pub numpy: String,
     /// `raptors.config()`; None without that backend.
     pub config: Option<RaptorsConfig>,
+    /// What the user should know of the results.
+    pub note: Option<String>,
 }
 
 /// `raptors.config()`: what was requested through the environment, and what is used.
