@@ -148,6 +148,22 @@ fn one_backend_has_no_comparison() {
 }
 
 #[test]
+fn a_profile_that_is_cut_short_says_what_gives_more() {
+    let home = temporary();
+    let mut command = fake_numpy(home.path(), "", "");
+    let output = command
+        .args(["--max-time", "0.5", "--min-samples", "1000000"])
+        .output()
+        .unwrap();
+    assert_done(&output);
+    let sampling = &summary(&home.path().join("run"))["backends"]["numpy"]["sampling"];
+    if sampling["status"] == "recorded" {
+        let text = "samples inside the op instead of 1000000: a longer --max-time";
+        assert!(stderr(&output).contains(text), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn runs_without_a_name_get_one_each() {
     let home = temporary();
     for runs in 1..=2 {
