@@ -6,7 +6,7 @@ on what was stdout:
     (start)                          -> hello {pid, python, executable}
     setup {op, shape, dtype, ...}    -> ready {numpy, raptors, config, note} | missing {module} | refused {message}
                                         | disagree {message}
-    run {backend, calls}             -> done {start_ns, end_ns, user_ns, kernel_ns}
+    run {backend, calls}             -> done {start_ns, end_ns, and what getrusage says}
 
 It ends at the end of stdin. Plain Python >= 3.8.
 """
@@ -73,6 +73,9 @@ def run_window(op: Op, calls: int) -> dict[str, int]:
         "end_ns": end,
         "user_ns": round((after.ru_utime - before.ru_utime) * 1e9),
         "kernel_ns": round((after.ru_stime - before.ru_stime) * 1e9),
+        "minor_faults": after.ru_minflt - before.ru_minflt,
+        "major_faults": after.ru_majflt - before.ru_majflt,
+        "context_switches": after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw,
     }
 
 

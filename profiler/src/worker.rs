@@ -22,7 +22,7 @@ use crate::plan::{Backend, Cell, Plan};
 pub use error::{Printed, WorkerError};
 use process::Process;
 use protocol::{Ask, Reply};
-pub use protocol::{Choice, Done, Hello, RaptorsConfig, Ready, Window};
+pub use protocol::{Choice, Done, Hello, RaptorsConfig, Ready, Usage, Window};
 
 const SOURCE: &str = include_str!("worker.py");
 /// How often a wait looks at the interrupt flag and at the worker's life.

@@ -62,11 +62,14 @@ impl Gathered {
     pub(super) fn messages(&self, plan: &Plan) -> Vec<String> {
         let note = self.ready.as_ref().and_then(|ready| ready.note.clone());
         let mut messages: Vec<String> = note.into_iter().collect();
-        messages.extend(
-            self.counters_denied
-                .iter()
-                .map(|reason| format!("no counters: {reason}")),
-        );
+        let sampling_denied = self
+            .profiles
+            .values()
+            .any(|profiled| matches!(profiled, Err(none) if none.status == SamplingStatus::Denied));
+        // Denied sampling says the same.
+        if let Some(reason) = self.counters_denied.as_ref().filter(|_| !sampling_denied) {
+            messages.push(format!("no counters but getrusage's: {reason}"));
+        }
         for (backend, profiled) in &self.profiles {
             let message = match profiled {
                 Ok(profile) if profile.sampling.in_op < plan.min_samples => format!(
@@ -81,6 +84,12 @@ impl Gathered {
                     }
                 ),
                 Ok(_) => continue,
+                Err(none) if self.counters_denied.is_some() => {
+                    format!(
+                        "no profile, and no counters but getrusage's: {}",
+                        none.reason
+                    )
+                }
                 Err(none) => format!("no profile: {}", none.reason),
             };
             if !messages.contains(&message) {
@@ -160,12 +169,7 @@ fn count(
     let start = counters.start();
     let done = worker.run(backend, calls)?;
     let mut readings = counters.stop(&start, calls);
-    readings.extend(counters::cpu_time(
-        done.user_ns,
-        done.kernel_ns,
-        done.window.length_ns(),
-        calls,
-    ));
+    counters::add_usage(&mut readings, &done.usage, done.window.length_ns(), calls);
     Ok(readings)
 }
 
