@@ -17,13 +17,13 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// Work that shows on the stack as `work` in libz, for as long as samples are wanted.
+/// Work that shows on the stack as `work` in libz, for as much CPU time as samples are wanted of.
 const WORK: &str = "
 import os, sys, time, zlib
 data = bytes(1 << 20)
 def work(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
         zlib.crc32(data)
 ";
 
@@ -173,7 +173,7 @@ fn attach_leaves_the_process_as_it_was() {
     let mut command = raptors_prof(home.path());
     // A shim of a version manager replaces itself: the process id stays.
     command
-        .args(["attach", "-o", "run", "--duration", "0.5", "--pid"])
+        .args(["attach", "-o", "run", "--duration", "2", "--pid"])
         .arg(target.id().to_string());
     let output = command.output().unwrap();
     let result = result(home.path(), &output);
@@ -189,7 +189,10 @@ fn attach_leaves_the_process_as_it_was() {
 #[test]
 fn ctrl_c_reaches_the_program_and_keeps_what_was_gathered() {
     let home = temporary();
-    let mut command = record(home.path(), "open('started', 'w').close(); work(60)");
+    let mut command = record(
+        home.path(),
+        "work(0.3); open('started', 'w').close(); work(60)",
+    );
     let child = command
         .process_group(0)
         .stdout(Stdio::piped())
@@ -199,7 +202,6 @@ fn ctrl_c_reaches_the_program_and_keeps_what_was_gathered() {
     wait_for("the program to start", || {
         home.path().join("started").exists()
     });
-    std::thread::sleep(std::time::Duration::from_millis(300));
     killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
     let Some((summary, folded)) = result(home.path(), &output) else {
