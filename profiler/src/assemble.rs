@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::merge::{self, NativeFrame, PythonFrame, Role};
 use crate::native::symbol_store::SymbolStore;
-use crate::native::symbols::Symbolizer;
+use crate::native::symbols::{HIDDEN, Symbolizer};
 use crate::profile::{Frame, FrameKind, StackTree};
 use crate::python::PythonSnapshot;
 use crate::sampling::target::{Gathered, Sample, Target};
@@ -30,6 +30,8 @@ pub struct Counts {
     pub unwound: u64,
     /// Of worker threads joined to a Python call.
     pub joined_workers: u64,
+    /// With kernel frames that have no names.
+    pub hidden_kernel: u64,
     /// Looks at the Python stacks.
     pub looks: u64,
     /// Looks that failed.
@@ -43,6 +45,7 @@ impl std::ops::AddAssign for Counts {
         self.merged += other.merged;
         self.unwound += other.unwound;
         self.joined_workers += other.joined_workers;
+        self.hidden_kernel += other.hidden_kernel;
         self.looks += other.looks;
         self.failed_looks += other.failed_looks;
     }
@@ -119,8 +122,10 @@ impl<'a> Assembly<'a> {
             true => self.merge(sample, &native, &near),
             false => self.join_worker(sample, &native, &near),
         };
+        let mut hidden_kernel = false;
         for &address in sample.kernel.iter().rev() {
             let name = self.symbols.kernel(address);
+            hidden_kernel |= &*name == HIDDEN;
             stack.frames.push(Frame {
                 kind: FrameKind::Kernel,
                 name,
@@ -134,6 +139,7 @@ impl<'a> Assembly<'a> {
             in_op: u64::from(in_op),
             merged: u64::from(stack.merged),
             unwound: u64::from(sample.user.complete),
+            hidden_kernel: u64::from(hidden_kernel),
             ..Counts::default()
         };
     }

@@ -70,6 +70,12 @@ impl Gathered {
         if let Some(reason) = self.counters_denied.as_ref().filter(|_| !sampling_denied) {
             messages.push(format!("no counters but getrusage's: {reason}"));
         }
+        let recorded = self
+            .profiles
+            .values()
+            .filter_map(|profiled| profiled.as_ref().ok());
+        messages.extend(recorded.filter_map(|profile| profile.sampling.kernel_reason.clone()));
+        messages.dedup();
         for (backend, profiled) in &self.profiles {
             let message = match profiled {
                 Ok(profile) if profile.sampling.in_op < plan.min_samples => format!(

@@ -12,6 +12,9 @@ use super::symbol_table::Function;
 use super::unwind::StackWalker;
 use crate::merge::{NativeFrame, Role};
 
+/// A kernel frame where the kernel does not show the addresses of its functions.
+pub const HIDDEN: &str = "[unknown] [kernel]";
+
 /// Names addresses of one process, each once.
 pub struct Symbolizer<'a> {
     walker: StackWalker,
@@ -81,8 +84,11 @@ impl<'a> Symbolizer<'a> {
         if let Some(frame) = self.known.get(&address) {
             return Arc::clone(&frame.name);
         }
-        let name = self.store.kernel().find(address).unwrap_or("[unknown]");
-        let frame = NativeFrame::new(format!("{name} [kernel]"), Role::Plain);
+        let name = match self.store.kernel().find(address) {
+            Some(name) => format!("{name} [kernel]"),
+            None => HIDDEN.to_owned(),
+        };
+        let frame = NativeFrame::new(name, Role::Plain);
         self.known.insert(address, frame.clone());
         frame.name
     }
