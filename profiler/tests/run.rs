@@ -72,6 +72,14 @@ fn a_run_leaves_a_summary_that_its_schema_knows() {
             );
         }
     }
+    let sampled = |backend: &str| &summary["backends"][backend]["outputs"]["folded"];
+    if sampled("numpy").is_string() && sampled("raptors").is_string() {
+        assert_eq!(summary["outputs"]["diff"], "diff.svg");
+        let diff = std::fs::read_to_string(home.path().join("run/diff.svg")).unwrap();
+        for drawn in ["_multiarray_umath", "raptors_kernels"] {
+            assert!(diff.contains(drawn), "{drawn} is not in diff.svg");
+        }
+    }
     let table = stdout(&output);
     for text in [
         "broadcast_add 64x48 float32",
