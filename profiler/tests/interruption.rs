@@ -54,7 +54,7 @@ fn an_interruption_in_any_phase_ends_everything_and_writes_what_there_is() {
         assert!(
             !names
                 .into_iter()
-                .any(|name| name.to_string_lossy().starts_with(".run")),
+                .any(|name| name.to_string_lossy().starts_with(".raptors-prof")),
             "a temporary name is left"
         );
     }

@@ -213,21 +213,22 @@ fn ctrl_c_reaches_the_program_and_keeps_what_was_gathered() {
 }
 
 #[test]
-fn a_killed_profiler_leaves_the_program_alone() {
-    let home = temporary();
-    let mut child = record(
-        home.path(),
-        "work(0.3); open('begun', 'w').close(); work(0.5); open('end', 'w').close()",
-    )
-    .stderr(Stdio::null())
-    .spawn()
-    .unwrap();
-    wait_for("the program to work", || {
-        home.path().join("begun").exists() || child.try_wait().unwrap().is_some()
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    wait_for("the program to end", || home.path().join("end").exists());
+fn a_killed_profiler_leaves_the_program_alone_and_nothing_behind() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/kill_profiler.py");
+    let output = Command::new("python3")
+        .args([script, "--kills", "5", "--profiler"])
+        .arg(env!("CARGO_BIN_EXE_raptors-prof"))
+        .output()
+        .unwrap();
+    match output.status.code() {
+        Some(3) => skip_denied(&stdout(&output)),
+        _ => assert!(
+            output.status.success(),
+            "{}{}",
+            stdout(&output),
+            stderr(&output)
+        ),
+    }
 }
 
 #[test]
