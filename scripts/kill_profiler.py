@@ -50,10 +50,10 @@ sys.exit({EXIT_CODE})
 
 
 class Ended(NamedTuple):
-    """What a program printed and how it ended."""
+    """What a program printed and its exit code, None where it had ended and was waited for by the profiler that was killed."""
 
     output: str
-    code: int
+    code: int | None
 
 
 class Round(NamedTuple):
@@ -103,7 +103,8 @@ def record(setting: Setting, delay: float) -> Round:
     if not setting.pid_file.exists() and not text:
         # A program that was still held ends with the profiler.
         return Round(None, killed)
-    return Round(Ended(text, codes.get(int(setting.pid_file.read_text()), profiler.returncode)), killed)
+    code = codes.get(int(setting.pid_file.read_text()), None if killed else profiler.returncode)
+    return Round(Ended(text, code), killed)
 
 
 def attach(setting: Setting, delay: float) -> Round:
@@ -163,23 +164,24 @@ def main() -> None:
         setting = Setting(options.profiler.absolute(), Path(directory))
         expected, seconds = unprofiled(setting)
         for run in (record, attach):
-            killed = never_began = 0
+            killed = never_began = had_ended = 0
             while killed < options.kills:
                 setting.pid_file.unlink(missing_ok=True)
                 delay = chance.uniform(0, 1.2 * seconds)
                 ended, was_killed = run(setting, delay)
-                if not was_killed:
-                    shutil.rmtree(setting.directory / "profiles" / "run")
+                shutil.rmtree(setting.directory / "profiles" / "run", ignore_errors=True)
                 killed += was_killed
                 never_began += ended is None
-                if ended not in (None, expected):
+                had_ended += ended is not None and ended.code is None
+                if ended is not None and ended not in (expected, expected._replace(code=None)):
                     failures += 1
                     print(f"{run.__name__}, killed after {delay:.3f} s: {ended} instead of {expected}")
-            print(f"{run.__name__}: {killed} kills, {never_began} before the program began, {failures} failures")
+            print(f"{run.__name__}: {killed} kills, {never_began} before the program began, {had_ended} after its end")
         left = left_behind(setting)
         if left:
             failures += 1
             print(f"left behind: {', '.join(left)}")
+    print(f"{failures} failures")
     sys.exit(failures > 0)
 
 
