@@ -4,7 +4,7 @@
 
 use crate::merge::{self, NativeFrame, PythonFrame};
 use crate::native::symbol_store::SymbolStore;
-use crate::native::symbols::Symbolizer;
+use crate::native::symbols::{HIDDEN, Symbolizer};
 use crate::profile::{Frame, FrameKind, StackTree};
 use crate::sampling::target::{PythonSide, Sight, Target};
 
@@ -21,6 +21,8 @@ pub struct Counts {
     pub unwound: u64,
     /// Of worker threads joined to a Python call.
     pub joined_workers: u64,
+    /// With kernel frames that have no names.
+    pub hidden_kernel: u64,
     /// Looks at the Python stacks.
     pub looks: u64,
     /// Looks that failed.
@@ -34,6 +36,7 @@ impl std::ops::AddAssign for Counts {
         self.merged += other.merged;
         self.unwound += other.unwound;
         self.joined_workers += other.joined_workers;
+        self.hidden_kernel += other.hidden_kernel;
         self.looks += other.looks;
         self.failed_looks += other.failed_looks;
     }
@@ -94,8 +97,10 @@ impl Assembly<'_> {
                 merge::join_worker(&native, complete, name, caller.as_deref())
             }
         };
+        let mut hidden_kernel = false;
         for &address in sight.kernel.iter().rev() {
             let name = self.symbols.kernel(address);
+            hidden_kernel |= &*name == HIDDEN;
             merged.frames.push(Frame {
                 kind: FrameKind::Kernel,
                 name,
@@ -116,6 +121,7 @@ impl Assembly<'_> {
             merged: if_so(merged.agreed),
             unwound: if_so(complete),
             joined_workers: if_so(joined),
+            hidden_kernel: if_so(hidden_kernel),
             ..Counts::default()
         };
     }

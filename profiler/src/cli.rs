@@ -123,6 +123,9 @@ fn show_recording(
     outcome: &record::Outcome,
     output: &OutputArgs,
 ) -> Result<Option<ExitCode>, Error> {
+    if let Some(reason) = &outcome.summary.sampling.kernel_reason {
+        message(format_args!("raptors-prof: {reason}"));
+    }
     if output.json {
         print_json(&outcome.summary)?;
     } else if !output.quiet {

@@ -10,6 +10,7 @@ use perf_event::{Builder, Counter};
 use serde::{Deserialize, Serialize};
 
 use crate::sampling::events::{is_denial, mend};
+use crate::worker::Usage;
 
 /// Whether an event was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ pub struct CounterReading {
     pub time_enabled_ns: u64,
     /// How long it was counted.
     pub time_running_ns: u64,
-    /// Why the event was not counted, or what was left out of the count.
+    /// Why the event was not counted, or what was left out of the count, or where it is from if not from perf.
     pub reason: Option<String>,
 }
 
@@ -338,19 +339,32 @@ fn absent(
     }
 }
 
-/// Readings `user-time` and `kernel-time` (ns) from what the process itself was told by getrusage(2).
-pub fn cpu_time(user_ns: u64, kernel_ns: u64, wall_ns: u64, calls: u64) -> Vec<CounterReading> {
-    [("user-time", user_ns), ("kernel-time", kernel_ns)]
-        .map(|(event, value)| CounterReading {
-            event: event.to_owned(),
-            status: Status::Counted,
-            value: Some(value),
-            per_call: (calls > 0).then(|| value as f64 / calls as f64),
-            time_enabled_ns: wall_ns,
-            time_running_ns: wall_ns,
-            reason: None,
-        })
-        .into()
+/// Adds what getrusage(2) told the worker itself: `user-time` and `kernel-time` (ns), and the events that it knows of those
+/// that are denied. `wall_ns` is the length of the window.
+pub fn add_usage(readings: &mut Vec<CounterReading>, usage: &Usage, wall_ns: u64, calls: u64) {
+    let counted = |event: &str, value: u64, reason: Option<String>| CounterReading {
+        event: event.to_owned(),
+        status: Status::Counted,
+        value: Some(value),
+        per_call: (calls > 0).then(|| value as f64 / calls as f64),
+        time_enabled_ns: wall_ns,
+        time_running_ns: wall_ns,
+        reason,
+    };
+    let denied = readings.iter_mut();
+    for reading in denied.filter(|reading| reading.status == Status::Denied) {
+        let value = match reading.event.as_str() {
+            "page-faults" => usage.minor_faults + usage.major_faults,
+            "minor-faults" => usage.minor_faults,
+            "major-faults" => usage.major_faults,
+            "context-switches" => usage.context_switches,
+            _ => continue,
+        };
+        let reason = "by getrusage(2) of the worker: perf may not count it here".to_owned();
+        *reading = counted(&reading.event, value, Some(reason));
+    }
+    readings.push(counted("user-time", usage.user_ns, None));
+    readings.push(counted("kernel-time", usage.kernel_ns, None));
 }
 
 #[cfg(test)]

@@ -91,7 +91,9 @@ fn of_run_dir(error: &RunDirError) -> Exit {
 
 fn of_recording(error: &RecordError) -> Exit {
     match error {
-        RecordError::Launch(_) | RecordError::NoProcess { .. } => Exit::BadInput,
+        RecordError::Plan(_) | RecordError::Launch(_) | RecordError::NoProcess { .. } => {
+            Exit::BadInput
+        }
         RecordError::RunDir(error) => of_run_dir(error),
         RecordError::Open(_) | RecordError::Io(_) => Exit::Denied,
     }

@@ -2,10 +2,10 @@
 //!
 //! In: profiles. Out: one self-contained SVG file each. Colours tell Python, native, kernel and worker frames apart.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use inferno::differential;
 use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{self, Options};
 
@@ -44,39 +44,84 @@ pub fn write(profile: &Profile, title: &str, path: &Path) -> Result<(), WriteErr
     draw(&mut options, &folded, path)
 }
 
-/// Writes what `after` has more (red) and less (blue) of than `before`, both scaled to the same number of
-/// samples; widths are those of `after`.
+/// Writes the stacks of both profiles in one graph, of which each has half: red functions are those of `after`, blue ones those of
+/// `before`, the paler the more they have in common. Either profile comes with its name.
 ///
 /// # Errors
 /// As [`write`], when either profile is empty or the file can't be written.
 pub fn write_diff(
-    before: &Profile,
-    after: &Profile,
+    before: (&str, &Profile),
+    after: (&str, &Profile),
     title: &str,
     path: &Path,
 ) -> Result<(), WriteError> {
-    let (before, after) = (
-        without_lines(&before.folded()),
-        without_lines(&after.folded()),
-    );
-    if before.is_empty() || after.is_empty() {
+    let folded = [before.1, after.1].map(|profile| without_lines(&profile.folded()));
+    if folded.iter().any(String::is_empty) {
         return Err(WriteError::Empty(path.to_owned()));
     }
-    let mut folded = Vec::new();
-    let scaled = differential::Options {
-        normalize: true,
-        strip_hex: false,
-    };
-    differential::from_readers(scaled, before.as_bytes(), after.as_bytes(), &mut folded).map_err(
-        |source| WriteError::Io {
-            path: path.to_owned(),
-            source,
-        },
-    )?;
+    let stacks = side_by_side(&folded);
+    let lines = stacks.iter();
+    let both: String = lines
+        .map(|(stack, [before, after])| format!("{stack} {}\n", before + after))
+        .collect();
+    let mut palette = palette_of_difference(&stacks);
     let mut options = options(title);
-    options.subtitle =
-        Some("width: share of the second · red: more than in the first · blue: less".to_owned());
-    draw(&mut options, &String::from_utf8_lossy(&folded), path)
+    options.count_name = format!("of {}", 2 * HALF);
+    options.subtitle = Some(format!(
+        "width: mean share of both · red: larger share of {} · blue: larger share of {} · white: the same",
+        after.0, before.0
+    ));
+    options.palette_map = Some(&mut palette);
+    draw(&mut options, &both, path)
+}
+
+/// What each of two profiles is scaled to, so that shares are compared.
+const HALF: u64 = 50_000;
+
+/// Samples before and after, by stack or by function.
+type Sides<'a> = BTreeMap<&'a str, [u64; 2]>;
+
+/// The stacks of two folded profiles.
+fn side_by_side(folded: &[String; 2]) -> Sides<'_> {
+    let mut stacks = Sides::new();
+    for (side, folded) in folded.iter().enumerate() {
+        let lines = folded.lines().filter_map(|line| line.rsplit_once(' '));
+        let lines = lines.filter_map(|(stack, samples)| Some((stack, samples.parse().ok()?)));
+        let lines: Vec<(&str, u64)> = lines.collect();
+        let all: u64 = lines.iter().map(|(_, samples)| samples).sum();
+        for (stack, samples) in lines {
+            stacks.entry(stack).or_default()[side] += samples * HALF / all.max(1);
+        }
+    }
+    stacks
+}
+
+/// A colour for each function by its time on both sides, with what it calls.
+fn palette_of_difference(stacks: &Sides<'_>) -> PaletteMap {
+    let mut functions = Sides::new();
+    for (stack, samples) in stacks {
+        for function in stack.split(';').collect::<BTreeSet<_>>() {
+            let sides = functions.entry(function).or_default();
+            for (sum, samples) in sides.iter_mut().zip(samples) {
+                *sum += samples;
+            }
+        }
+    }
+    let mut palette = PaletteMap::default();
+    let (r, g, b) = (250, 250, 250);
+    palette.insert(String::new(), Color { r, g, b }); // inferno's own frame "all"
+    for (function, [before, after]) in functions {
+        // As much of the other two colours as both sides have in common; black text stays readable.
+        let common = 2 * before.min(after) * 120 / (before + after).max(1);
+        let pale = 130 + common as u8;
+        let (r, b) = if after >= before {
+            (255, pale)
+        } else {
+            (pale, 255)
+        };
+        palette.insert(function.to_owned(), Color { r, g: pale, b });
+    }
+    palette
 }
 
 /// Folded stacks in which `name (file.py:12)` is `name (file.py)`: the two sides stand in different lines.
@@ -147,6 +192,27 @@ fn color(kind: FrameKind, shade: u8) -> Color {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_difference_has_what_either_side_has() {
+        let folded = ["a;b 30\na;c 10\n", "a;b 1\na;d 1\n"].map(str::to_owned);
+        let stacks = side_by_side(&folded);
+        let expected = [
+            ("a;b", [37_500, 25_000]),
+            ("a;c", [12_500, 0]),
+            ("a;d", [0, 25_000]),
+        ];
+        assert_eq!(stacks, Sides::from(expected));
+        let palette = palette_of_difference(&stacks);
+        let color = |function: &str| {
+            let (_, Color { r, g, b }) = palette.iter().find(|(name, _)| *name == function)?;
+            Some((r, g, b))
+        };
+        assert_eq!(color("a"), Some((255, 250, 250)));
+        assert_eq!(color("b"), Some((226, 226, 255)));
+        assert_eq!(color("c"), Some((130, 130, 255)));
+        assert_eq!(color("d"), Some((255, 130, 130)));
+    }
 
     #[test]
     fn the_two_sides_of_a_difference_meet_in_the_same_function() {

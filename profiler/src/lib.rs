@@ -13,7 +13,7 @@
 //! - [`timing`] takes interleaved windows, [`compare`] judges them (pure).
 //! - [`counters`] and [`recording`] watch the worker from outside: [`sampling`] takes samples, [`native`] walks and names
 //!   their stacks, [`python`] reads the Python stacks, [`merge`] (pure) makes one of both; [`profile`] is what was seen.
-//! - [`summary`], [`run_dir`], [`outputs`], [`table`] and [`flamegraph`] are what leaves.
+//! - [`summary`], [`run_dir`] (filled in a [`scratch`] directory), [`outputs`], [`table`] and [`flamegraph`] are what leaves.
 
 pub mod assemble;
 pub mod cli;
@@ -36,6 +36,7 @@ pub mod record;
 pub mod recording;
 pub mod run_dir;
 pub mod sampling;
+pub mod scratch;
 pub mod summary;
 pub mod table;
 pub mod timing;

@@ -50,6 +50,14 @@ pub enum PlanError {
         /// The shape.
         shape: Shape,
     },
+    /// The layout is that of any array of one axis.
+    #[error("--layout {} makes no difference to a shape of one axis, and --shape is {shape}: leave it out", name(.layout))]
+    LayoutIdle {
+        /// The layout.
+        layout: Layout,
+        /// The shape.
+        shape: Shape,
+    },
     /// The op has no kernel for the dtype.
     #[error("--op {op} has no {dtype} kernel; it has: {}", names(.op.dtypes()))]
     DtypeMissing {
@@ -174,7 +182,11 @@ fn default_python(virtual_env: Option<OsString>) -> PathBuf {
     }
 }
 
-fn check_rate(rate: u32) -> Result<(), PlanError> {
+/// Refuses a rate that the kernel does not allow.
+///
+/// # Errors
+/// [`PlanError::Rate`].
+pub(crate) fn check_rate(rate: u32) -> Result<(), PlanError> {
     // Without the file there is no perf_event_open either: the sampler will say so.
     let limit = std::fs::read_to_string("/proc/sys/kernel/perf_event_max_sample_rate");
     match limit.ok().and_then(|text| text.trim().parse().ok()) {

@@ -65,6 +65,8 @@ pub struct Sampling {
     pub joined_workers: u64,
     /// Whether kernel frames could be sampled.
     pub kernel_frames: bool,
+    /// Why kernel frames are missing or have no names, and how to mend that.
+    pub kernel_reason: Option<String>,
     /// Share of snapshots of the Python stacks that could not be read.
     pub python_failed_ratio: f64,
 }
@@ -90,8 +92,22 @@ impl Sampling {
             unwound_ratio: share(counts.unwound, counts.samples),
             joined_workers: counts.joined_workers,
             kernel_frames: events.kernel,
+            kernel_reason: kernel_reason(events.kernel, counts.hidden_kernel).map(str::to_owned),
             python_failed_ratio: share(counts.failed_looks, counts.looks),
         }
+    }
+}
+
+fn kernel_reason(sampled: bool, hidden: u64) -> Option<&'static str> {
+    match (sampled, hidden) {
+        (false, _) => Some(
+            "kernel frames are missing: set kernel.perf_event_paranoid to 1 or lower (sysctl), or grant CAP_PERFMON",
+        ),
+        (true, 1..) => Some(
+            "kernel frames have no names, as /proc/kallsyms hides their addresses: set kernel.kptr_restrict to 0 and \
+             kernel.perf_event_paranoid to 1 or lower (sysctl), or grant CAP_SYSLOG",
+        ),
+        (true, 0) => None,
     }
 }
 
@@ -274,6 +290,7 @@ mod tests {
             unwound_ratio: 0.0,
             joined_workers: 0,
             kernel_frames: true,
+            kernel_reason: None,
             python_failed_ratio: 0.0,
         };
         Profile {

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use crate::interrupt;
 use crate::native::maps::Maps;
+use crate::plan::{self, PlanError};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::sampling::events::{OpenError, SamplingEvents};
 use crate::sampling::session::{Recording, Session};
@@ -33,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Why there is no recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
+    /// The options can't be carried out here.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The program could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -68,6 +72,7 @@ pub struct Outcome {
 /// # Errors
 /// [`RecordError`]; the program is not started, or goes on without the profiler.
 pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, RecordError> {
+    plan::check_rate(options.common.rate)?;
     let run_dir = RunDir::create(options.common.out.as_deref(), &options.name())?;
     let held = Held::launch(&options.command)?;
     let events = SamplingEvents::open(held.pid(), options.common.rate)?;
@@ -93,6 +98,7 @@ pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, 
 /// # Errors
 /// [`RecordError`].
 pub fn attach(options: &AttachOptions, command: Vec<String>) -> Result<Outcome, RecordError> {
+    plan::check_rate(options.common.rate)?;
     let pid = options.pid;
     let maps = Maps::read(pid).map_err(|source| RecordError::NoProcess { pid, source })?;
     let run_dir = RunDir::create(options.common.out.as_deref(), &format!("attach-{pid}"))?;

@@ -16,7 +16,7 @@ use crate::worker::Window;
 
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]
-pub enum RecordError {
+pub enum ProfileError {
     /// Sampling can't be had.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -40,13 +40,13 @@ pub enum RecordError {
     NotReady,
 }
 
-impl RecordError {
+impl ProfileError {
     /// Whether the environment denies what recording needs.
     pub fn is_denial(&self) -> bool {
         matches!(
             self,
-            RecordError::Open(OpenError::Denied { .. } | OpenError::Ring { .. })
-                | RecordError::Python { .. }
+            ProfileError::Open(OpenError::Denied { .. } | OpenError::Ring { .. })
+                | ProfileError::Python { .. }
         )
     }
 }
@@ -72,8 +72,8 @@ impl Recorder {
     /// Opens the sampler on process `pid` and the threads that it will start.
     ///
     /// # Errors
-    /// [`RecordError::Open`].
-    pub fn open(pid: u32, rate_hz: u32) -> Result<Recorder, RecordError> {
+    /// [`ProfileError::Open`].
+    pub fn open(pid: u32, rate_hz: u32) -> Result<Recorder, ProfileError> {
         let state = State::Opened(SamplingEvents::open(pid, rate_hz)?);
         Ok(Recorder {
             pid,
@@ -87,8 +87,8 @@ impl Recorder {
     /// Starts to record; `op` is the Python function that marks samples inside the op.
     ///
     /// # Errors
-    /// [`RecordError::Python`] when the interpreter can't be read, [`RecordError::Io`].
-    pub fn start(&mut self, op: &str) -> Result<(), RecordError> {
+    /// [`ProfileError::Python`] when the interpreter can't be read, [`ProfileError::Io`].
+    pub fn start(&mut self, op: &str) -> Result<(), ProfileError> {
         let (events, python) = match std::mem::replace(&mut self.state, State::Broken) {
             State::Ready(events, python) => (events, python),
             State::Opened(events) => match self.python_reader() {
@@ -98,7 +98,7 @@ impl Recorder {
                     return Err(error);
                 }
             },
-            State::Recording(_) | State::Broken => return Err(RecordError::NotReady),
+            State::Recording(_) | State::Broken => return Err(ProfileError::NotReady),
         };
         op.clone_into(&mut self.op);
         let target = Target::new(self.pid, Maps::read(self.pid)?, Some(python));
@@ -106,9 +106,9 @@ impl Recorder {
         Ok(())
     }
 
-    fn python_reader(&self) -> Result<Box<PythonReader>, RecordError> {
+    fn python_reader(&self) -> Result<Box<PythonReader>, ProfileError> {
         let reader = PythonReader::new(self.pid, 5).map(Box::new);
-        reader.map_err(|reason| RecordError::Python {
+        reader.map_err(|reason| ProfileError::Python {
             pid: self.pid,
             reason,
         })
@@ -125,10 +125,10 @@ impl Recorder {
     /// Stops and gives the profile of the samples within the windows.
     ///
     /// # Errors
-    /// [`RecordError::Io`] when the sampling thread failed, [`RecordError::NotReady`].
-    pub fn finish(&mut self, windows: &[Window]) -> Result<Profile, RecordError> {
+    /// [`ProfileError::Io`] when the sampling thread failed, [`ProfileError::NotReady`].
+    pub fn finish(&mut self, windows: &[Window]) -> Result<Profile, ProfileError> {
         let State::Recording(session) = std::mem::replace(&mut self.state, State::Broken) else {
-            return Err(RecordError::NotReady);
+            return Err(ProfileError::NotReady);
         };
         let Recording {
             events,
@@ -139,7 +139,7 @@ impl Recorder {
         let mut target = targets
             .into_iter()
             .find(|target| target.pid() == self.pid)
-            .ok_or(RecordError::NotReady)?;
+            .ok_or(ProfileError::NotReady)?;
         let python = target.take_python();
         let assembled = assemble(target, &mut self.symbols, Some(&self.op), |time| {
             within(time, windows)

@@ -3,11 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::scratch::{self, Scratch};
 use serde::Serialize;
-use tempfile::TempDir;
 
 /// Where runs go by default.
 const RUNS: &str = "results/runs";
+
+/// Results are for others to read too.
+const FOR_ALL: u32 = 0o777;
 
 /// Why a run can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +41,7 @@ pub enum RunDirError {
 
 /// A run directory under its temporary name. Dropping it removes what was written.
 pub struct RunDir {
-    temporary: TempDir,
+    temporary: Scratch,
     place: Place,
 }
 
@@ -63,23 +66,26 @@ impl RunDir {
             path: path.clone(),
             source,
         };
+        if out.is_some() {
+            scratch::remove_leftovers(&path);
+        }
         if out.is_some() && !is_free(&path).map_err(unwritable)? {
             return Err(RunDirError::Taken { path });
         }
         if path.is_dir() {
             let path = path.canonicalize().map_err(unwritable)?;
-            let temporary = temporary_in(&path, "run").map_err(unwritable)?;
+            let temporary = Scratch::create(&path, FOR_ALL).map_err(unwritable)?;
             return Ok(RunDir {
                 temporary,
                 place: Place::There(path),
             });
         }
         let path = std::path::absolute(&path).map_err(unwritable)?;
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        let (Some(parent), Some(_)) = (path.parent(), path.file_name()) else {
             return Err(RunDirError::Taken { path });
         };
         let temporary = std::fs::create_dir_all(parent)
-            .and_then(|()| temporary_in(parent, &name.to_string_lossy()))
+            .and_then(|()| Scratch::create(parent, FOR_ALL))
             .map_err(unwritable)?;
         let place = if out.is_some() {
             Place::Named(path)
@@ -138,7 +144,7 @@ impl RunDir {
 
 /// Gives the directory the first of `names` that is not taken.
 fn rename(
-    temporary: TempDir,
+    temporary: Scratch,
     names: impl IntoIterator<Item = PathBuf>,
 ) -> Result<PathBuf, RunDirError> {
     let mut taken = PathBuf::new();
@@ -162,7 +168,7 @@ fn rename(
 }
 
 /// Moves the files into a directory that is there, summary.json last: what has it is complete.
-fn move_into(temporary: TempDir, path: PathBuf) -> Result<PathBuf, RunDirError> {
+fn move_into(temporary: Scratch, path: PathBuf) -> Result<PathBuf, RunDirError> {
     let write = |error: io::Error| RunDirError::Write {
         path: path.clone(),
         reason: error.to_string(),
@@ -186,19 +192,6 @@ fn names_in(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
     std::fs::read_dir(path)?
         .map(|entry| Ok(entry?.file_name()))
         .collect()
-}
-
-fn temporary_in(parent: &Path, name: &str) -> io::Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix(&format!(".{name}."))
-        .permissions(readable())
-        .tempdir_in(parent)
-}
-
-/// Results are for others to read too; a temporary directory is not by default.
-fn readable() -> std::fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::Permissions::from_mode(0o777)
 }
 
 fn is_free(place: &Path) -> io::Result<bool> {

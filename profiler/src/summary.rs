@@ -34,6 +34,9 @@ pub struct Summary {
     pub backends: BTreeMap<String, BackendSummary>,
     /// The verdict; None with one backend, or before the first pair.
     pub comparison: Option<Comparison>,
+    /// Files of both backends together, by kind.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, String>,
 }
 
 /// What was found out about one backend.

@@ -172,8 +172,8 @@ fn profile(name: &str, backend: &BackendSummary) -> Vec<String> {
     let Some(sampling) = &backend.sampling else {
         return vec![format!("{name}: no profile was taken")];
     };
-    let mut lines = match (&sampling.recorded, &sampling.reason) {
-        (Some(recorded), _) => vec![format!(
+    let mut lines = match &sampling.recorded {
+        Some(recorded) => vec![format!(
             "{name}: {} samples in the op ({}, {} Hz), {} merged, {} lost",
             recorded.in_op,
             recorded.event,
@@ -181,15 +181,13 @@ fn profile(name: &str, backend: &BackendSummary) -> Vec<String> {
             percent(recorded.merged_ratio),
             recorded.lost
         )],
-        (None, reason) => {
+        // The reason is a message on stderr, once for all backends.
+        None => {
             let status = match sampling.status {
                 SamplingStatus::Denied => "denied",
                 SamplingStatus::Failed | SamplingStatus::Recorded => "failed",
             };
-            vec![format!(
-                "{name}: sampling {status}: {}",
-                reason.as_deref().unwrap_or("no reason is known")
-            )]
+            vec![format!("{name}: no profile, sampling {status}")]
         }
     };
     lines.extend(top_frames(&backend.top));

@@ -15,14 +15,13 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use crate::interrupt;
 use crate::plan::{Backend, Cell, Plan};
+use crate::scratch::Scratch;
 pub use error::{Printed, WorkerError};
 use process::Process;
 use protocol::{Ask, Reply};
-pub use protocol::{Choice, Done, Hello, RaptorsConfig, Ready, Window};
+pub use protocol::{Choice, Done, Hello, RaptorsConfig, Ready, Usage, Window};
 
 const SOURCE: &str = include_str!("worker.py");
 /// How often a wait looks at the interrupt flag and at the worker's life.
@@ -39,7 +38,7 @@ pub struct Worker {
     replies: Receiver<String>,
     python: String,
     /// Holds the source; frames read `broadcast_add (worker.py:41)`.
-    _directory: TempDir,
+    _directory: Scratch,
 }
 
 impl Worker {
@@ -48,10 +47,8 @@ impl Worker {
     /// # Errors
     /// [`WorkerError`] when it is no interpreter, or one that is too old.
     pub fn start(plan: &Plan) -> Result<(Worker, Hello), WorkerError> {
-        let directory = tempfile::Builder::new()
-            .prefix("raptors-prof-")
-            .tempdir()
-            .map_err(WorkerError::Source)?;
+        let directory =
+            Scratch::create(&std::env::temp_dir(), 0o700).map_err(WorkerError::Source)?;
         let source = directory.path().join("worker.py");
         std::fs::write(&source, SOURCE).map_err(WorkerError::Source)?;
         let python = plan.python.display().to_string();
@@ -208,7 +205,9 @@ enum Silence {
 
 fn command(plan: &Plan, source: &Path) -> Command {
     let mut command = Command::new(&plan.python);
-    command.arg("-u").arg(source).process_group(0);
+    // Pythons take an -X of any name. Other interpreters refuse it, and so never run the source as their own.
+    command.args(["-X", "raptors-prof", "-u"]);
+    command.arg(source).process_group(0);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

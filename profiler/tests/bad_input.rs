@@ -59,6 +59,14 @@ fn each_is_named_with_what_is_allowed() {
             &["--shape", "5", "--op", "broadcast_add"],
             &["broadcast_add", "two axes"],
         ),
+        (
+            &["--shape", "4096", "--layout", "transpose"],
+            &["--layout transpose", "one axis", "is 4096"],
+        ),
+        (
+            &["--shape", "4096", "--layout", "fortran"],
+            &["--layout fortran", "one axis"],
+        ),
         (&["--rate", "0"], &["'0'", "--rate"]),
         (
             &["--rate", "4000000000"],
@@ -152,8 +160,17 @@ fn what_is_no_python_is_named() {
         ),
         (
             "/bin/cat",
-            "/bin/cat isn't a Python interpreter (3.8 or newer): it does not run Python source",
+            "/bin/cat isn't a Python interpreter (3.8 or newer): exit code 1; it printed: /bin/cat: invalid option",
         ),
+        (
+            "/bin/echo",
+            "/bin/echo isn't a Python interpreter (3.8 or newer): it does not run Python source",
+        ),
+        (
+            "/bin/sh",
+            "/bin/sh isn't a Python interpreter (3.8 or newer): exit code 2; it printed: /bin/sh:",
+        ),
+        ("/bin/bash", "/bin/bash: -X: invalid option"),
     ] {
         let output = raptors_prof(home.path())
             .args(GOOD)
@@ -161,6 +178,7 @@ fn what_is_no_python_is_named() {
             .output()
             .unwrap();
         assert_fails(&output, 2, text);
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     }
 }
 

@@ -15,7 +15,7 @@ const PHASES: [(&str, &str, bool); 4] = [
     ("late", "2", true),
 ];
 
-/// Warm-up and counting take half a second, timing a tenth of this, profiling at most four tenths.
+/// Warm-up and counting take half a second, timing a tenth of this, profiling the rest.
 const MAX_TIME: [&str; 4] = ["--max-time", "10", "--min-samples", "1000000"];
 
 #[test]
@@ -54,7 +54,7 @@ fn an_interruption_in_any_phase_ends_everything_and_writes_what_there_is() {
         assert!(
             !names
                 .into_iter()
-                .any(|name| name.to_string_lossy().starts_with(".run")),
+                .any(|name| name.to_string_lossy().starts_with(".raptors-prof")),
             "a temporary name is left"
         );
     }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{assert_done, python, raptors_prof, samples, summary, temporary};
+use common::{assert_done, python, raptors_prof, samples, skip_denied, summary, temporary};
 use serde_json::Value;
 
 /// The raptors side of a run and its folded stacks; `None` where there is no profile to be had.
@@ -29,7 +29,7 @@ fn profile(cell: &[&str], threads: &str) -> Option<(Value, String)> {
     for backend in ["numpy", "raptors"] {
         let sampling = &summary["backends"][backend]["sampling"];
         if sampling["status"] != "recorded" {
-            eprintln!("skipped: {sampling}");
+            skip_denied(&sampling.to_string());
             return None;
         }
         assert!(sampling["in_op"].as_u64().unwrap() >= 300, "{sampling}");

@@ -122,7 +122,7 @@ fn record(program: &str, kind: &str, op: &str) -> Option<Profile> {
     assert_eq!(lines.next().unwrap().unwrap(), "here");
     let mut recorder = match Recorder::open(target.0.id(), 997) {
         Err(error) if error.is_denial() => {
-            println!("skipped: {error}");
+            common::skip_denied(&error.to_string());
             return None;
         }
         outcome => outcome.unwrap(),

@@ -142,3 +142,46 @@ fn backends_that_disagree_are_a_failure() {
         assert_fails(&output, 4, text);
     }
 }
+
+/// A `raptors` that sums in float64, on inputs at which NumPy's float32 sum stands still.
+const EXACT: &str = r#"
+import numpy
+
+class Generator:
+    def random(self, size, dtype):
+        array = numpy.ones(size, dtype)
+        array[0] = 2.0**24
+        return array
+
+numpy.random.default_rng = lambda seed: Generator()
+
+def sum(a, axis=None):
+    return a.sum(axis=axis, dtype="float64").astype(a.dtype)
+
+def config():
+    unasked = {"requested": None, "used": None}
+    return {"version": "0.0", "threads": unasked, "simd": unasked}
+"#;
+
+#[test]
+fn raptors_is_not_blamed_where_numpy_is_off() {
+    let Some(python) = python() else { return };
+    let home = temporary();
+    let package = home.path().join("exact/raptors");
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::write(package.join("__init__.py"), EXACT).unwrap();
+    let output = raptors_prof(home.path())
+        .args(["--op", "sum_axis0", "--shape", "100000x2"])
+        .args(["--dtype", "float32", "--max-time", "1"])
+        .args(["--min-samples", "1", "--out", "run", "--python"])
+        .arg(&python)
+        .env("PYTHONPATH", home.path().join("exact"))
+        .output()
+        .unwrap();
+    common::assert_done(&output);
+    let stderr = common::stderr(&output);
+    assert!(
+        stderr.contains("numpy's float32 does not: 2 of 2 values differ"),
+        "{stderr}"
+    );
+}

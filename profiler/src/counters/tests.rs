@@ -265,28 +265,33 @@ fn user_space_only_is_said_and_kernel_events_are_denied() {
 }
 
 #[test]
-fn the_real_kernel_counts_the_faults_of_this_thread() {
-    let thread = std::fs::read_link("/proc/thread-self").unwrap();
-    let mut counters = Counters::open(
-        thread
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .parse()
-            .unwrap(),
+fn getrusage_stands_in_for_what_is_denied_and_for_nothing_else() {
+    let usage = Usage {
+        user_ns: 30,
+        kernel_ns: 10,
+        minor_faults: 6,
+        major_faults: 2,
+        context_switches: 4,
+    };
+    let kernel = |_, config, _| match u64::from(bindings::PERF_COUNT_SW_PAGE_FAULTS) == config {
+        true => Answer::Reads([[0, 0, 0], [100, 1, 1]]),
+        false => Answer::Errno(libc::EPERM),
+    };
+    let (_, mut readings) = readings_on(kernel, 2);
+    add_usage(&mut readings, &usage, 50, 2);
+    let value = |event: &str| of(&readings, event).value;
+    assert_eq!(value("page-faults"), Some(100));
+    assert_eq!(value("minor-faults"), Some(6));
+    assert_eq!(value("major-faults"), Some(2));
+    assert_eq!(
+        (value("user-time"), value("kernel-time")),
+        (Some(30), Some(10))
     );
-    if let Some(reason) = counters.denied() {
-        println!("skipped: counting is denied here: {reason}");
-        return;
-    }
-    let start = counters.start();
-    let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
-    let readings = counters.stop(&start, 1);
-    assert!(memory.iter().step_by(4096).all(|byte| *byte == 1));
-    let faults = of(&readings, "page-faults");
-    assert!(
-        faults.value.unwrap() > 16,
-        "64 MiB of fresh memory fault, with huge pages at least 32 times: {faults:?}"
+    let switches = of(&readings, "context-switches");
+    assert_eq!(
+        (switches.status, switches.value, switches.per_call),
+        (Status::Counted, Some(4), Some(2.0))
     );
+    assert!(switches.reason.as_ref().unwrap().contains("getrusage"));
+    assert_eq!(of(&readings, "cpu-migrations").status, Status::Denied);
 }

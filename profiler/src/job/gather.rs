@@ -1,25 +1,25 @@
 //! The steps with the worker. What each finds goes into [`Gathered`] at once, so that an interruption loses nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::counters::{self, CounterReading, Counters};
 use crate::plan::{Backend, Plan};
 use crate::profile::Profile;
 use crate::progress::Progress;
-use crate::recording::{RecordError, Recorder};
+use crate::recording::{ProfileError, Recorder};
 use crate::summary::SamplingStatus;
 use crate::timing::{self, Pace, Timings};
 use crate::worker::{Hello, Ready, Worker, WorkerError};
 
 /// The inputs are the same in every run.
 const SEED: u64 = 20_240_229;
-const WARM_UP: Duration = Duration::from_millis(200);
+/// Time of one backend's warm-up, and the most that it may be of the plan's.
+const WARM_UP: (Duration, f64) = (Duration::from_millis(200), 0.05);
 /// Time of the timing windows, as a share of the plan's.
 const TIMING_SHARE: f64 = 0.1;
-/// Time of one backend's profiling windows at most, as a share of the plan's.
-const PROFILING_SHARE: f64 = 0.4;
-const COUNTING: Duration = Duration::from_millis(300);
+/// Time of one backend's counting window, and the most that it may be of the plan's. Profiling has what is left.
+const COUNTING: (Duration, f64) = (Duration::from_millis(300), 0.05);
 const PROFILING_WINDOW: Duration = Duration::from_millis(50);
 /// Some samples fall away when the windows are cut to size.
 const SAMPLES_RESERVE: f64 = 1.05;
@@ -33,6 +33,8 @@ pub(super) struct Gathered {
     pub(super) counters: BTreeMap<Backend, Vec<CounterReading>>,
     pub(super) counters_denied: Option<String>,
     pub(super) profiles: BTreeMap<Backend, Profiled>,
+    /// Whose profile ended with the time.
+    pub(super) out_of_time: BTreeSet<Backend>,
 }
 
 /// A profile, or why there is none.
@@ -58,21 +60,42 @@ impl Gathered {
 
     /// What the user should know beside the result.
     pub(super) fn messages(&self, plan: &Plan) -> Vec<String> {
-        let mut messages: Vec<String> = Vec::new();
-        messages.extend(
-            self.counters_denied
-                .iter()
-                .map(|reason| format!("no counters: {reason}")),
-        );
+        let note = self.ready.as_ref().and_then(|ready| ready.note.clone());
+        let mut messages: Vec<String> = note.into_iter().collect();
+        let sampling_denied = self
+            .profiles
+            .values()
+            .any(|profiled| matches!(profiled, Err(none) if none.status == SamplingStatus::Denied));
+        // Denied sampling says the same.
+        if let Some(reason) = self.counters_denied.as_ref().filter(|_| !sampling_denied) {
+            messages.push(format!("no counters but getrusage's: {reason}"));
+        }
+        let recorded = self
+            .profiles
+            .values()
+            .filter_map(|profiled| profiled.as_ref().ok());
+        messages.extend(recorded.filter_map(|profile| profile.sampling.kernel_reason.clone()));
+        messages.dedup();
         for (backend, profiled) in &self.profiles {
             let message = match profiled {
                 Ok(profile) if profile.sampling.in_op < plan.min_samples => format!(
-                    "{} has {} samples inside the op instead of {}: a longer --max-time or a higher --rate gives more",
+                    "{} has {} samples inside the op instead of {}: {}",
                     backend.name(),
                     profile.sampling.in_op,
-                    plan.min_samples
+                    plan.min_samples,
+                    match self.out_of_time.contains(backend) {
+                        true => "a longer --max-time or a higher --rate gives more",
+                        false =>
+                            "some turned out to lie outside it; a higher --min-samples gives more",
+                    }
                 ),
                 Ok(_) => continue,
+                Err(none) if self.counters_denied.is_some() => {
+                    format!(
+                        "no profile, and no counters but getrusage's: {}",
+                        none.reason
+                    )
+                }
                 Err(none) => format!("no profile: {}", none.reason),
             };
             if !messages.contains(&message) {
@@ -97,25 +120,38 @@ pub(super) fn gather(
     gathered.hello = Some(hello);
     progress.step("prepare the inputs");
     gathered.ready = Some(worker.set_up(&plan.cell, &plan.backends, SEED)?);
+    let start = Instant::now();
     let paces = warm_up(&mut worker, plan, progress)?;
     progress.step("timing");
     let length = plan.max_time.mul_f64(TIMING_SHARE);
     timing::measure(&mut worker, &paces, length, &mut gathered.timings, progress)?;
     for pace in &paces {
         progress.step(format!("counting {}", pace.backend.name()));
-        let readings = count(&mut worker, pace, &mut counters)?;
+        let calls = pace.calls_in(at_most(COUNTING, plan));
+        let readings = count(&mut worker, pace.backend, calls, &mut counters)?;
         gathered.counters.insert(pace.backend, readings);
     }
-    for pace in &paces {
+    let mut left = plan.max_time.saturating_sub(start.elapsed());
+    for (pace, to_come) in paces.iter().zip((1..=paces.len() as u32).rev()) {
         progress.step(format!("profiling {}", pace.backend.name()));
-        let (profiled, end) = match &mut recorder {
-            Ok(recorder) => profile(&mut worker, plan, pace, recorder, progress),
-            Err(error) => (Err(no_profile(error)), Ok(())),
+        let length = left / to_come;
+        let (profiled, spent) = match &mut recorder {
+            Ok(recorder) => profile(&mut worker, plan, pace, length, recorder, progress),
+            Err(error) => (Err(no_profile(error)), Ok(Duration::ZERO)),
         };
         gathered.profiles.insert(pace.backend, profiled);
-        end?;
+        let spent = spent?;
+        if spent >= length {
+            gathered.out_of_time.insert(pace.backend);
+        }
+        left = left.saturating_sub(spent);
     }
     Ok(())
+}
+
+/// The length of a step, unless the plan's time is too short for it.
+fn at_most((length, share): (Duration, f64), plan: &Plan) -> Duration {
+    length.min(plan.max_time.mul_f64(share))
 }
 
 fn warm_up(
@@ -126,64 +162,62 @@ fn warm_up(
     progress.step("warm up");
     plan.backends
         .iter()
-        .map(|&backend| timing::warm_up(worker, backend, WARM_UP))
+        .map(|&backend| timing::warm_up(worker, backend, at_most(WARM_UP, plan)))
         .collect()
 }
 
 fn count(
     worker: &mut Worker,
-    pace: &Pace,
+    backend: Backend,
+    calls: u64,
     counters: &mut Counters,
 ) -> Result<Vec<CounterReading>, WorkerError> {
-    let calls = pace.calls_in(COUNTING);
     let start = counters.start();
-    let done = worker.run(pace.backend, calls)?;
+    let done = worker.run(backend, calls)?;
     let mut readings = counters.stop(&start, calls);
-    readings.extend(counters::cpu_time(
-        done.user_ns,
-        done.kernel_ns,
-        done.window.length_ns(),
-        calls,
-    ));
+    counters::add_usage(&mut readings, &done.usage, done.window.length_ns(), calls);
     Ok(readings)
 }
 
-/// Samples one backend until the profile has what the plan wants. An interruption still gives the profile up to it.
+/// Samples one backend until the profile has what the plan wants or `length` is spent; gives the time that the windows took. An
+/// interruption still gives the profile up to it.
 fn profile(
     worker: &mut Worker,
     plan: &Plan,
     pace: &Pace,
+    length: Duration,
     recorder: &mut Recorder,
     progress: &Progress,
-) -> (Profiled, Result<(), WorkerError>) {
+) -> (Profiled, Result<Duration, WorkerError>) {
     let op = plan.cell.op.to_string();
     if let Err(error) = recorder.start(&op) {
-        return (Err(no_profile(&error)), Ok(()));
+        return (Err(no_profile(&error)), Ok(Duration::ZERO));
     }
-    let deadline = Instant::now() + plan.max_time.mul_f64(PROFILING_SHARE);
+    let start = Instant::now();
     let wanted = (plan.min_samples as f64 * SAMPLES_RESERVE).ceil();
-    let calls = pace.calls_in(PROFILING_WINDOW);
+    let calls = pace.calls_in(PROFILING_WINDOW.min(length));
     let mut windows = Vec::new();
-    let end = loop {
+    let spent = loop {
         match worker.run(pace.backend, calls) {
             Ok(done) => windows.push(done.window),
             Err(error) => break Err(error),
         }
         let in_op = recorder.in_op() as f64;
         progress.fraction(in_op / wanted);
-        if in_op >= wanted || Instant::now() >= deadline {
-            break Ok(());
+        let spent = start.elapsed();
+        if in_op >= wanted || spent >= length {
+            break Ok(spent);
         }
     };
     (
         recorder
             .finish(&windows)
             .map_err(|error| no_profile(&error)),
-        end,
+        spent,
     )
 }
 
-fn no_profile(error: &RecordError) -> NoProfile {
+fn no_profile(error: &ProfileError) -> NoProfile {
     let status = match error.is_denial() {
         true => SamplingStatus::Denied,
         false => SamplingStatus::Failed,

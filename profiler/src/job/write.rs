@@ -43,7 +43,7 @@ pub(super) fn write(
         2 => compare::compare(&gathered.timings.interleaved()),
         _ => None,
     };
-    write_diff(plan, &gathered, run_dir)?;
+    let outputs = write_diff(plan, &gathered, run_dir)?;
     let mut backends = BTreeMap::new();
     for &backend in &plan.backends {
         backends.insert(
@@ -61,6 +61,7 @@ pub(super) fn write(
         environment,
         backends,
         comparison,
+        outputs,
     };
     run_dir.write_json("summary.json", &summary)?;
     Ok(summary)
@@ -110,17 +111,22 @@ fn write_profile(
     Ok(())
 }
 
-/// The differential flame graph, where both backends have a profile.
-fn write_diff(plan: &Plan, gathered: &Gathered, run_dir: &RunDir) -> Result<(), RunDirError> {
-    let profile = |backend| {
+/// The differential flame graph, where both backends have a profile; gives its name by kind.
+fn write_diff(
+    plan: &Plan,
+    gathered: &Gathered,
+    run_dir: &RunDir,
+) -> Result<BTreeMap<String, String>, RunDirError> {
+    let profile = |backend: Backend| {
         let profile = gathered.profiles.get(&backend)?.as_ref().ok()?;
-        (profile.sampling.samples > 0).then_some(profile)
+        (profile.sampling.samples > 0).then_some((backend.title(), profile))
     };
     let (Some(before), Some(after)) = (profile(Backend::Numpy), profile(Backend::Raptors)) else {
-        return Ok(());
+        return Ok(BTreeMap::new());
     };
-    let title = format!("NumPy to Raptors: {}", plan.cell);
+    let title = format!("{} and {}: {}", before.0, after.0, plan.cell);
     outputs::draw(run_dir, "diff.svg", |path| {
         flamegraph::write_diff(before, after, &title, path)
-    })
+    })?;
+    Ok(BTreeMap::from([("diff".to_owned(), "diff.svg".to_owned())]))
 }

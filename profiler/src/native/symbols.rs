@@ -12,6 +12,9 @@ use super::symbol_table::Function;
 use super::unwind::StackWalker;
 use crate::merge::{NativeFrame, Role};
 
+/// A kernel frame where the kernel does not show the addresses of its functions.
+pub const HIDDEN: &str = "[unknown] [kernel]";
+
 /// Names addresses of one process, each once.
 pub struct Symbolizer<'a> {
     walker: StackWalker,
@@ -104,10 +107,13 @@ impl<'a> Symbolizer<'a> {
 
     /// The frame of a kernel address.
     pub fn kernel(&mut self, address: u64) -> Arc<str> {
-        let frame = self.kernel.entry(address).or_insert_with(|| {
-            let name = self.store.kernel().find(address).unwrap_or("[unknown]");
-            format!("{name} [kernel]").into()
-        });
+        let frame =
+            self.kernel
+                .entry(address)
+                .or_insert_with(|| match self.store.kernel().find(address) {
+                    Some(name) => format!("{name} [kernel]").into(),
+                    None => HIDDEN.into(),
+                });
         Arc::clone(frame)
     }
 }

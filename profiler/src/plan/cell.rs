@@ -27,11 +27,17 @@ impl Cell {
         format!("{}-{}-{}", self.op, self.shape, self.dtype)
     }
 
-    /// Refuses ops that the shape or the dtype does not have.
+    /// Refuses ops that the shape or the dtype does not have, and layouts that a shape can't have.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         if self.op.needs_two_axes() && self.shape.0.len() < 2 {
             return Err(PlanError::AxisMissing {
                 op: self.op,
+                shape: self.shape.clone(),
+            });
+        }
+        if self.layout != Layout::Contiguous && self.shape.0.len() < 2 {
+            return Err(PlanError::LayoutIdle {
+                layout: self.layout,
                 shape: self.shape.clone(),
             });
         }
@@ -114,6 +120,12 @@ impl Op {
     /// Whether the op reads two arrays of the cell's shape.
     pub(super) fn reads_two(self) -> bool {
         matches!(self, Op::Add | Op::Multiply)
+    }
+
+    /// Whether the op adds elements up.
+    pub(super) fn reduces(self) -> bool {
+        use Op::{Add, BroadcastAdd, Multiply, Scale};
+        !matches!(self, Add | BroadcastAdd | Multiply | Scale)
     }
 
     /// Elements of the result for an input of `shape`.

@@ -30,13 +30,13 @@ fn needed(cell: &Cell, backends: usize) -> u128 {
         .saturating_mul(size)
         .saturating_mul(arrays + copies);
     let row = cell.shape.row_len() * size;
-    // Integer sums and means have 8 bytes an element; the check holds three float64 arrays.
+    // Integer sums and means have 8 bytes an element; the check holds three float64 arrays, and the judge of float32 sums one more.
     let result = cell.op.result_elements(&cell.shape);
     let results = result.saturating_mul(8 * backends as u128);
-    let check = if backends > 1 {
-        result.saturating_mul(3 * 8)
-    } else {
-        0
+    let check = match backends {
+        2.. if cell.op.reduces() => result.saturating_mul(4 * 8),
+        2.. => result.saturating_mul(3 * 8),
+        _ => 0,
     };
     inputs
         .saturating_add(row)
@@ -134,6 +134,10 @@ mod tests {
         assert_eq!(
             needed(&cell(Op::Sum, "1000x1000", Layout::Fortran), 1),
             8 * n + 4000 + 8
+        );
+        assert_eq!(
+            needed(&cell(Op::SumAxis1, "1000x1000", Layout::Contiguous), 2),
+            4 * n + 4000 + 16 * 1000 + 32 * 1000
         );
     }
 

@@ -19,7 +19,7 @@ pub enum WorkerError {
         source: io::Error,
     },
     /// What was started does not behave like a Python interpreter.
-    #[error("{python} isn't a Python interpreter (3.8 or newer): {how}{output}")]
+    #[error("{python} isn't a Python interpreter (3.8 or newer): {how}{}", .output.excerpt())]
     NotPython {
         /// What was started.
         python: String,
@@ -87,11 +87,46 @@ pub enum WorkerError {
 #[derive(Debug)]
 pub struct Printed(pub(super) String);
 
+/// An excerpt is no longer.
+const LONGEST_EXCERPT: usize = 160;
+
+impl Printed {
+    /// The line that names an error, or else the first, for a message that is to stay one line.
+    fn excerpt(&self) -> String {
+        let mut lines = self.0.lines().map(str::trim);
+        let first = lines.clone().find(|line| !line.is_empty());
+        match lines.find(|line| line.contains("rror: ")).or(first) {
+            Some(line) => {
+                let line: String = line.chars().take(LONGEST_EXCERPT).collect();
+                format!("; it printed: {line}")
+            }
+            None => "; it printed nothing".to_owned(),
+        }
+    }
+}
+
 impl std::fmt::Display for Printed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0.trim_end() {
             "" => f.write_str("; it printed nothing"),
             text => write!(f, "; it printed:\n{text}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_one_line() {
+        let excerpt = |text: &str| Printed(text.to_owned()).excerpt();
+        assert_eq!(excerpt("\n"), "; it printed nothing");
+        assert_eq!(excerpt("\n one\ntwo\n"), "; it printed: one");
+        assert_eq!(
+            excerpt("one\nFatal Python error: no\nthree\n"),
+            "; it printed: Fatal Python error: no"
+        );
+        assert!(excerpt(&"ä".repeat(100_000)).len() < 400);
     }
 }

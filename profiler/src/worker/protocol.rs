@@ -20,16 +20,30 @@ impl Window {
     }
 }
 
-/// A window that was run, and the CPU time of the whole worker in it (getrusage).
+/// A window that was run, and what getrusage(2) says of the whole worker in it.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Done {
     /// When.
     #[serde(flatten)]
     pub window: Window,
+    /// What it took.
+    #[serde(flatten)]
+    pub usage: Usage,
+}
+
+/// What getrusage(2) says of a window, over all threads of the worker.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Usage {
     /// CPU time in user mode, in nanoseconds.
     pub user_ns: u64,
     /// CPU time in the kernel, in nanoseconds.
     pub kernel_ns: u64,
+    /// Page faults that the kernel met without I/O.
+    pub minor_faults: u64,
+    /// Page faults with I/O.
+    pub major_faults: u64,
+    /// Voluntary and other switches to another thread.
+    pub context_switches: u64,
 }
 
 /// What the interpreter says before it imports anything.
@@ -50,6 +64,8 @@ pub struct Ready {
     pub numpy: String,
     /// `raptors.config()`; None without that backend.
     pub config: Option<RaptorsConfig>,
+    /// What the user should know of the results.
+    pub note: Option<String>,
 }
 
 /// `raptors.config()`: what was requested through the environment, and what is used.
