@@ -43,12 +43,18 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts to record `target` and the processes that it starts. Samples that are taken while a frame of the Python
-    /// function `op` is on a stack are counted as they come.
+    /// Starts to record `target` and the processes that it starts: what they do from now on is seen. Samples that are taken
+    /// while a frame of the Python function `op` is on a stack are counted as they come.
     ///
     /// # Errors
-    /// When the thread can't be started.
-    pub fn start(events: SamplingEvents, target: Target, op: Option<&str>) -> io::Result<Session> {
+    /// When the events or the thread can't be started.
+    pub fn start(
+        mut events: SamplingEvents,
+        target: Target,
+        op: Option<&str>,
+    ) -> io::Result<Session> {
+        // Here, not in the thread: a program that is let go after this call must not map its files before the events are on.
+        events.enable()?;
         let stop = Arc::new(AtomicBool::new(false));
         let in_op = Arc::new(AtomicU64::new(0));
         let mut worker = Loop {
@@ -100,7 +106,6 @@ struct Loop {
 
 impl Loop {
     fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
-        self.recording.events.enable()?;
         self.look_at_python(&BTreeSet::from_iter(0..self.recording.targets.len()))?;
         let mut active = BTreeSet::new();
         while !stop.load(Ordering::Relaxed) {
