@@ -82,7 +82,7 @@ pub fn assemble(
     for sample in gathered
         .samples
         .iter()
-        .filter(|sample| keep(sample.time_ns))
+        .filter(|sample| sample.weight > 0 && keep(sample.time_ns))
     {
         assembly.add(sample);
     }
@@ -128,7 +128,7 @@ impl<'a> Assembly<'a> {
         }
         let in_op = |frames: &Frames| frames.iter().any(|frame| Some(&*frame.function) == self.op);
         let in_op = stack.python.is_some_and(in_op);
-        self.done.stacks.add(&stack.frames, 1);
+        self.done.stacks.add(&stack.frames, sample.weight);
         self.done.counts += Counts {
             samples: 1,
             in_op: u64::from(in_op),

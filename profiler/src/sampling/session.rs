@@ -14,13 +14,19 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::clock::now_ns;
 use super::events::SamplingEvents;
+use super::off_cpu::{Wait, Waits};
 use super::record::{Record, parse};
 use super::target::Target;
+use super::weight::Unit;
 use crate::native::maps::Maps;
 
 /// How long the loop waits for samples before it looks whether it is to stop.
 const POLL_MS: u8 = 20;
+
+/// The same for events that are sampled by number: Python stacks are looked at meanwhile, as they are with samples by rate.
+const BY_NUMBER_POLL_MS: u8 = 5;
 
 /// Samples wait no longer than this: they show up, and a change of the Python stacks is noticed.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
@@ -61,6 +67,8 @@ impl Session {
             op: op.map(str::to_owned),
             in_op: Arc::clone(&in_op),
             running: HashMap::from([(target.pid(), 0)]),
+            waits: events.switches().then(Waits::default),
+            early: Vec::new(),
             recording: Recording {
                 events,
                 targets: vec![target],
@@ -101,6 +109,10 @@ struct Loop {
     in_op: Arc<AtomicU64>,
     /// The target that a process runs now.
     running: HashMap<u32, usize>,
+    /// The waits of the threads, where they are what is recorded.
+    waits: Option<Waits>,
+    /// Records that are not to be read before the next drain.
+    early: Vec<(u64, Record)>,
     recording: Recording,
 }
 
@@ -108,14 +120,23 @@ impl Loop {
     fn run(&mut self, stop: &AtomicBool) -> io::Result<()> {
         self.look_at_python(&BTreeSet::from_iter(0..self.recording.targets.len()))?;
         let mut active = BTreeSet::new();
+        let mut quiet = false;
         while !stop.load(Ordering::Relaxed) {
             std::thread::sleep(self.pause(&active));
             if self.wait()? {
                 active = self.gather(&active)?;
+                quiet = false;
+            } else if self.is_by_number() {
+                self.look_while_quiet(&active, !quiet)?;
+                quiet = true;
             }
         }
         self.recording.events.disable()?;
         self.gather(&active)?;
+        let end = now_ns()?;
+        for wait in self.waits.iter_mut().flat_map(|waits| waits.end(end)) {
+            keep(&mut self.recording.targets, wait);
+        }
         Ok(())
     }
 
@@ -123,7 +144,7 @@ impl Loop {
     /// samples and looks at the rest. Gives the targets that are active now.
     fn gather(&mut self, active: &BTreeSet<usize>) -> io::Result<BTreeSet<usize>> {
         self.look_at_python(active)?;
-        let sampled = self.drain();
+        let sampled = self.drain()?;
         let now_active = BTreeSet::from_iter(sampled.iter().copied());
         self.look_at_python(&(&now_active - active))?;
         if let Some(op) = &self.op {
@@ -134,7 +155,24 @@ impl Loop {
                 .count();
             self.in_op.fetch_add(in_op as u64, Ordering::Relaxed);
         }
-        Ok(now_active)
+        // A ring may have been emptied by the drain before the one that it called for.
+        Ok(if now_active.is_empty() {
+            active.clone()
+        } else {
+            now_active
+        })
+    }
+
+    /// Looks at the Python stacks while no samples come: the next may be long in coming, and the `first` look may not be left out
+    /// because the last was just before it. Stacks that are calm are looked at no more.
+    fn look_while_quiet(&mut self, active: &BTreeSet<usize>, first: bool) -> io::Result<()> {
+        let targets = &mut self.recording.targets;
+        let mut due = active.clone();
+        due.retain(|index| first || !targets[*index].is_calm());
+        if first {
+            due.iter().for_each(|index| targets[*index].rest_no_more());
+        }
+        self.look_at_python(&due)
     }
 
     /// How long samples may wait: while Python stacks change, not at all, so that each sample finds the stack of its own
@@ -149,6 +187,11 @@ impl Loop {
         }
     }
 
+    /// Whether samples come when events do, be it never, or thousands at once.
+    fn is_by_number(&self) -> bool {
+        self.recording.events.rate_hz().is_none()
+    }
+
     fn wait(&self) -> io::Result<bool> {
         let mut ready: Vec<PollFd<'_>> = self
             .recording
@@ -157,36 +200,60 @@ impl Loop {
             .into_iter()
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
-        match poll(&mut ready, PollTimeout::from(POLL_MS)) {
+        let patience = if self.is_by_number() {
+            BY_NUMBER_POLL_MS
+        } else {
+            POLL_MS
+        };
+        match poll(&mut ready, PollTimeout::from(patience)) {
             Ok(count) => Ok(count > 0),
             Err(Errno::EINTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Takes what waits in the rings, in the order in which it happened; gives the target of each sample.
-    fn drain(&mut self) -> Vec<usize> {
-        let info = self.recording.events.parse_info();
+    /// Takes what waits in the rings, in the order in which it happened; gives the target of each sample. What was written after
+    /// this began is left for the next time: another ring may have been read before something earlier came into it.
+    fn drain(&mut self) -> io::Result<Vec<usize>> {
+        let began = now_ns()?;
+        let events = &self.recording.events;
+        let (info, unit, period) = (events.parse_info(), events.unit(), events.period());
         let Recording {
             events,
             targets,
             lost,
         } = &mut self.recording;
-        let mut records = Vec::new();
+        let mut records = std::mem::take(&mut self.early);
         for ring in events.rings() {
             ring.drain(|kind, misc, body| records.extend(parse(kind, misc, body, info)));
         }
         records.sort_by_key(|(time_ns, _)| *time_ns);
+        self.early = records.split_off(records.partition_point(|(time_ns, _)| *time_ns <= began));
         let mut programs = Programs {
             running: &mut self.running,
             targets,
         };
         let mut sampled = Vec::new();
-        for (_, record) in records {
+        for (time_ns, record) in records {
+            let wait = self
+                .waits
+                .as_mut()
+                .and_then(|waits| waits.switch(time_ns, &record));
+            if let Some(wait) = wait {
+                keep(programs.targets, wait);
+            }
             match record {
-                Record::Sample(sample) => {
-                    let index = programs.of(sample.pid);
-                    programs.targets[index].add(sample);
+                Record::Sample(mut sample) => {
+                    let (index, tid) = (programs.of(sample.pid), sample.tid);
+                    sample.weight = match self.waits {
+                        // It counts when its wait is over.
+                        Some(_) => 0,
+                        None => unit.weight(period.unwrap_or(sample.weight)),
+                    };
+                    let number = programs.targets[index].add(sample);
+                    if let Some(waits) = &mut self.waits {
+                        waits.sampled(tid, (index, number));
+                    }
                     sampled.push(index);
                 }
                 Record::Lost(count) => *lost += count,
@@ -194,9 +261,10 @@ impl Loop {
                 Record::Fork { pid, parent } => programs.fork(pid, parent),
                 Record::Exec { pid, name } => programs.exec(pid, name),
                 Record::ThreadName { pid, tid, name } => programs.get(pid).name_thread(tid, name),
+                Record::SwitchOut { .. } | Record::SwitchIn { .. } | Record::Exit { .. } => {}
             }
         }
-        sampled
+        Ok(sampled)
     }
 
     fn look_at_python(&mut self, targets: &BTreeSet<usize>) -> io::Result<()> {
@@ -204,6 +272,13 @@ impl Loop {
             .iter()
             .try_for_each(|&index| self.recording.targets[index].look_at_python())
     }
+}
+
+/// A wait is over: its sample counts for as long as it was.
+fn keep(targets: &mut [Target], wait: Wait) {
+    let (target, sample) = wait.place;
+    let weight = Unit::Microseconds.weight(wait.until_ns.saturating_sub(wait.since_ns));
+    targets[target].weigh(sample, weight, wait.since_ns..=wait.until_ns);
 }
 
 /// Which target a process is at present.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::clock::now_ns;
@@ -38,6 +39,8 @@ pub struct Sample {
     pub user: NativeStack,
     /// The thread whose work this thread did, where its stack says so.
     pub works_for: Option<u32>,
+    /// How much it counts.
+    pub weight: u64,
 }
 
 /// The interpreter of a target.
@@ -131,8 +134,8 @@ impl Target {
         self.walker.map(mapping);
     }
 
-    /// Walks and keeps a sample.
-    pub(super) fn add(&mut self, sample: RawSample) {
+    /// Walks and keeps a sample; gives its number.
+    pub(super) fn add(&mut self, sample: RawSample) -> usize {
         let (user, works_for) = match sample.user {
             Some((registers, stack)) => (self.walker.walk(registers, &stack), works_for(&stack)),
             // The kernel on its own account: there is nothing to walk.
@@ -155,12 +158,35 @@ impl Target {
             kernel: sample.kernel,
             user,
             works_for,
+            weight: sample.weight,
         });
+        self.gathered.samples.len() - 1
+    }
+
+    /// Says later how much a sample counts, whose thread stood still for a time (CLOCK_MONOTONIC ns): a Python stack that was
+    /// read meanwhile is its own.
+    pub(super) fn weigh(&mut self, sample: usize, weight: u64, still: RangeInclusive<u64>) {
+        let snapshots = &self.gathered.snapshots;
+        let first = snapshots.partition_point(|(time, _)| time < still.start());
+        let meanwhile = snapshots.get(first).map(|(time, _)| *time);
+        if let Some(sample) = self.gathered.samples.get_mut(sample) {
+            sample.weight = weight;
+            // An idle worker works for nobody, unless its stack says so: itself, that is.
+            sample.works_for.get_or_insert(sample.tid);
+            sample.time_ns = meanwhile
+                .filter(|time| still.contains(time))
+                .unwrap_or(*still.start());
+        }
     }
 
     /// Whether the Python stacks have not changed for some time.
     pub(super) fn is_calm(&self) -> bool {
         self.unchanged_looks >= CALM
+    }
+
+    /// Makes the next look at the Python stacks not wait.
+    pub(super) fn rest_no_more(&mut self) {
+        self.rests_until_ns = 0;
     }
 
     /// Whether the Python function `op` was on a stack at the last look.
