@@ -6,8 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use linux_perf_event_reader::RawData;
-use raptors_prof::sampling::events::parse_info;
 use raptors_prof::sampling::record::parse;
+use raptors_prof::sampling::request::{parse_info, sample_type};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[kind, low, high, wrap], body)) = input.split_first_chunk() else {
@@ -16,8 +16,9 @@ fuzz_target!(|input: &[u8]| {
     let (kind, misc) = (u32::from(kind), u16::from_le_bytes([low, high]));
     let (front, back) = body.split_at(usize::from(wrap).min(body.len()));
     for kernel in [true, false] {
-        let whole = parse(kind, misc, RawData::Single(body), parse_info(kernel));
-        let split = parse(kind, misc, RawData::Split(front, back), parse_info(kernel));
+        let info = parse_info(sample_type(kernel, true));
+        let whole = parse(kind, misc, RawData::Single(body), info);
+        let split = parse(kind, misc, RawData::Split(front, back), info);
         assert_eq!(whole, split);
     }
 });

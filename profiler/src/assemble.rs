@@ -6,7 +6,7 @@ use crate::merge::{self, NativeFrame, PythonFrame};
 use crate::native::symbol_store::SymbolStore;
 use crate::native::symbols::{HIDDEN, Symbolizer};
 use crate::profile::{Frame, FrameKind, StackTree};
-use crate::sampling::target::{PythonSide, Sight, Target};
+use crate::sampling::target::{PythonSide, Sight, Tally, Target};
 
 /// How many samples there are, of which kinds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,8 +73,8 @@ pub fn assemble(
             counts,
         },
     };
-    for (sight, samples) in gathered.counts(keep) {
-        assembly.add(&sight, samples);
+    for (sight, tally) in gathered.tallies(keep) {
+        assembly.add(&sight, tally);
     }
     assembly.done
 }
@@ -86,7 +86,7 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    fn add(&mut self, sight: &Sight, samples: u64) {
+    fn add(&mut self, sight: &Sight, tally: Tally) {
         let native = self.native(sight);
         let complete = sight.user.complete;
         let own = |python: &[PythonFrame]| merge::merge(&native, complete, python);
@@ -106,7 +106,8 @@ impl Assembly<'_> {
                 name,
             });
         }
-        self.done.stacks.add(&merged.frames, samples);
+        self.done.stacks.add(&merged.frames, tally.weight);
+        let samples = tally.samples;
         let if_so = |so: bool| if so { samples } else { 0 };
         let joined = matches!(
             sight.python,

@@ -37,10 +37,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Profiles any program and the processes that it starts, without an op
-    #[command(
-        after_help = "Example: raptors-prof record -o profile -- python3 app.py\n\n\
-        The program keeps its input, output and exit code (128 + N where signal N ends it). After Ctrl-C: 130."
-    )]
+    #[command(after_help = "Examples:\n  \
+        raptors-prof record -o profile -- python3 app.py\n  \
+        raptors-prof record -o faults --event page-faults -- python3 app.py\n  \
+        raptors-prof record -o waits --off-cpu -- python3 app.py\n\n\
+        The program keeps its input, output and exit code (128 + N where signal N ends it). After Ctrl-C: 130.")]
     Record {
         #[command(flatten)]
         options: RecordOptions,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::run_dir::RunDirError;
+use crate::sampling::event_names::EventError;
 use crate::worker::WorkerError;
 
 /// How a command ended, as its exit code says it.
@@ -91,10 +92,14 @@ fn of_run_dir(error: &RunDirError) -> Exit {
 
 fn of_recording(error: &RecordError) -> Exit {
     match error {
-        RecordError::Plan(_) | RecordError::Launch(_) | RecordError::NoProcess { .. } => {
-            Exit::BadInput
-        }
+        RecordError::Plan(_)
+        | RecordError::Launch(_)
+        | RecordError::NoProcess { .. }
+        | RecordError::NoRate { .. }
+        | RecordError::Event(EventError::Unknown { .. }) => Exit::BadInput,
         RecordError::RunDir(error) => of_run_dir(error),
-        RecordError::Open(_) | RecordError::Io(_) => Exit::Denied,
+        RecordError::Event(EventError::NoPmu { .. } | EventError::Description { .. })
+        | RecordError::Open(_)
+        | RecordError::Io(_) => Exit::Denied,
     }
 }

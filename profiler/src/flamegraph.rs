@@ -35,10 +35,10 @@ pub fn write(profile: &Profile, title: &str, path: &Path) -> Result<(), WriteErr
     let folded = profile.folded();
     let mut palette = palette(profile);
     let mut options = options(title);
-    let sampling = &profile.sampling;
+    options.count_name = profile.sampling.counted();
     options.subtitle = Some(format!(
-        "{} samples, {} at {} Hz · yellow: Python · orange: native · red: kernel · green: worker thread",
-        sampling.samples, sampling.event, sampling.rate_hz
+        "{} · yellow: Python · orange: native · red: kernel · green: worker thread",
+        profile.sampling.told()
     ));
     options.palette_map = Some(&mut palette);
     draw(&mut options, &folded, path)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assemble::Counts;
 use crate::sampling::events::SamplingEvents;
+use crate::sampling::weight::Unit;
 
 /// What kind of code a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,10 +46,19 @@ impl Frame {
 /// How the samples of a profile were taken and how well they could be put together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
-    /// The sampled event: `cycles`, or `cpu-clock` where there is no PMU.
+    /// The sampled event: `cycles`, or `cpu-clock` where there is no PMU; `record` samples others too.
     pub event: String,
-    /// Samples asked for, per second of a thread's time.
-    pub rate_hz: u32,
+    /// Samples asked for, per second of a thread's time; None where they are taken by number.
+    pub rate_hz: Option<u32>,
+    /// Of how many events one is sampled; None where the rate decides.
+    #[serde(default)]
+    pub period: Option<u64>,
+    /// What the stacks count.
+    #[serde(default)]
+    pub unit: Unit,
+    /// How much of it all stacks have together.
+    #[serde(default)]
+    pub total: u64,
     /// Samples within the windows.
     pub samples: u64,
     /// Samples inside the op.
@@ -72,8 +82,8 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// What `events` gave, sampled at `rate_hz`.
-    pub fn new(events: &SamplingEvents, rate_hz: u32, lost: u64, counts: &Counts) -> Sampling {
+    /// What `events` gave: samples of these `counts`, which put `total` on the stacks.
+    pub fn new(events: &SamplingEvents, lost: u64, counts: &Counts, total: u64) -> Sampling {
         let share = |part: u64, all: u64| {
             if all == 0 {
                 0.0
@@ -82,8 +92,11 @@ impl Sampling {
             }
         };
         Sampling {
-            event: events.event.to_owned(),
-            rate_hz,
+            event: events.event().to_owned(),
+            rate_hz: events.rate_hz(),
+            period: events.period(),
+            unit: events.unit(),
+            total,
             samples: counts.samples,
             in_op: counts.in_op,
             lost,
@@ -91,8 +104,8 @@ impl Sampling {
             merged_ratio: share(counts.merged, counts.samples),
             unwound_ratio: share(counts.unwound, counts.samples),
             joined_workers: counts.joined_workers,
-            kernel_frames: events.kernel,
-            kernel_reason: kernel_reason(events.kernel, counts.hidden_kernel).map(str::to_owned),
+            kernel_frames: events.kernel(),
+            kernel_reason: kernel_reason(events.kernel(), counts.hidden_kernel).map(str::to_owned),
             python_failed_ratio: share(counts.failed_looks, counts.looks),
         }
     }
@@ -111,15 +124,51 @@ fn kernel_reason(sampled: bool, hidden: u64) -> Option<&'static str> {
     }
 }
 
-/// A frame's share of all samples.
+impl Sampling {
+    /// What the stacks count, for people: `samples`, `page-faults`, `µs off CPU`.
+    pub fn counted(&self) -> String {
+        match self.unit {
+            Unit::Samples => "samples".to_owned(),
+            Unit::Events => self.event.clone(),
+            Unit::Microseconds if self.rate_hz.is_none() => "µs off CPU".to_owned(),
+            Unit::Microseconds => format!("µs of {}", self.event),
+        }
+    }
+
+    /// How often a sample was taken, for people.
+    pub fn pace(&self) -> String {
+        match (self.rate_hz, self.period) {
+            (Some(rate_hz), _) => format!("{rate_hz} Hz"),
+            (None, None | Some(1)) => "each one".to_owned(),
+            (None, Some(period)) => format!("one in {period}"),
+        }
+    }
+
+    /// How much was counted, and how, for people.
+    pub fn told(&self) -> String {
+        let Sampling { samples, event, .. } = self;
+        let pace = self.pace();
+        let ms = self.total as f64 / 1e3;
+        match self.unit {
+            Unit::Samples => format!("{samples} samples ({event}, {pace})"),
+            Unit::Events => format!("{} {event} ({samples} samples, {pace})", self.total),
+            Unit::Microseconds if self.rate_hz.is_none() => {
+                format!("{ms:.1} ms off CPU ({samples} waits)")
+            }
+            Unit::Microseconds => format!("{ms:.1} ms of {event} ({samples} samples, {pace})"),
+        }
+    }
+}
+
+/// A frame's share of all that was counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopFrame {
     /// The frame as shown.
     pub frame: String,
-    /// Share of samples with this frame at the leaf, 0 to 1.
+    /// Share of what has this frame at the leaf, 0 to 1.
     #[serde(rename = "self")]
     pub self_share: f64,
-    /// Share of samples with this frame anywhere, 0 to 1.
+    /// Share of what has this frame anywhere, 0 to 1.
     pub total: f64,
 }
 
@@ -185,6 +234,11 @@ impl StackTree {
     /// All frames that occur, each once.
     pub fn frames(&self) -> &[Frame] {
         &self.frames
+    }
+
+    /// All samples, as counted.
+    pub fn total(&self) -> u64 {
+        self.nodes.iter().map(|node| node.samples).sum()
     }
 
     /// Calls `visit` with each stack that has samples (root to leaf) and their number.
@@ -274,14 +328,13 @@ mod tests {
             .collect()
     }
 
-    fn profile(stacks: &[(&[&str], u64)]) -> Profile {
-        let mut tree = StackTree::default();
-        for (names, samples) in stacks {
-            tree.add(&stack(names), *samples);
-        }
-        let sampling = Sampling {
+    fn sampling() -> Sampling {
+        Sampling {
             event: "cpu-clock".to_owned(),
-            rate_hz: 997,
+            rate_hz: Some(997),
+            period: None,
+            unit: Unit::Samples,
+            total: 0,
             samples: 0,
             in_op: 0,
             lost: 0,
@@ -292,10 +345,60 @@ mod tests {
             kernel_frames: true,
             kernel_reason: None,
             python_failed_ratio: 0.0,
-        };
+        }
+    }
+
+    fn profile(stacks: &[(&[&str], u64)]) -> Profile {
+        let mut tree = StackTree::default();
+        for (names, samples) in stacks {
+            tree.add(&stack(names), *samples);
+        }
         Profile {
             stacks: tree,
-            sampling,
+            sampling: sampling(),
+        }
+    }
+
+    #[test]
+    fn what_was_counted_is_told_with_its_unit() {
+        let of = |event: &str, unit, period: Option<u64>| Sampling {
+            event: event.to_owned(),
+            unit,
+            period,
+            rate_hz: period.is_none().then_some(997),
+            samples: 20,
+            total: 1220,
+            ..sampling()
+        };
+        let told = [
+            (
+                of("cpu-clock", Unit::Samples, None),
+                "samples",
+                "20 samples (cpu-clock, 997 Hz)",
+            ),
+            (
+                of("page-faults", Unit::Events, Some(61)),
+                "page-faults",
+                "1220 page-faults (20 samples, one in 61)",
+            ),
+            (
+                of("major-faults", Unit::Events, Some(1)),
+                "major-faults",
+                "1220 major-faults (20 samples, each one)",
+            ),
+            (
+                of("off-cpu", Unit::Microseconds, Some(1)),
+                "µs off CPU",
+                "1.2 ms off CPU (20 waits)",
+            ),
+            (
+                of("task-clock", Unit::Microseconds, None),
+                "µs of task-clock",
+                "1.2 ms of task-clock (20 samples, 997 Hz)",
+            ),
+        ];
+        for (sampling, counted, told) in told {
+            assert_eq!((&*sampling.counted(), &*sampling.told()), (counted, told));
         }
     }
 
@@ -308,6 +411,7 @@ mod tests {
             (&["a"], 1),
         ]);
         assert_eq!(profile.folded(), "a 1\na;b 4\na;c 2\n");
+        assert_eq!(profile.stacks.total(), 7);
     }
 
     #[test]

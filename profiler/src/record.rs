@@ -17,8 +17,9 @@ use nix::unistd::Pid;
 
 use crate::interrupt;
 use crate::native::maps::Maps;
-use crate::plan::{self, PlanError};
+use crate::plan::PlanError;
 use crate::run_dir::{RunDir, RunDirError};
+use crate::sampling::event_names::EventError;
 use crate::sampling::events::{OpenError, SamplingEvents};
 use crate::sampling::session::{Recording, Session};
 use crate::sampling::target::Target;
@@ -48,6 +49,17 @@ pub enum RecordError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What is to be sampled can't be.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// A rate was given for what goes by number.
+    #[error("--rate: {event} are not sampled by time, but one in {period}")]
+    NoRate {
+        /// The event.
+        event: String,
+        /// Of how many one is sampled.
+        period: u64,
+    },
     /// Sampling can't be had.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -72,10 +84,10 @@ pub struct Outcome {
 /// # Errors
 /// [`RecordError`]; the program is not started, or goes on without the profiler.
 pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, RecordError> {
-    plan::check_rate(options.common.rate)?;
+    let subject = options.common.subject()?;
     let run_dir = RunDir::create(options.common.out.as_deref(), &options.name())?;
     let held = Held::launch(&options.command)?;
-    let events = SamplingEvents::open(held.pid(), options.common.rate)?;
+    let events = SamplingEvents::open(held.pid(), &subject)?;
     let target = Target::new(held.pid(), Maps::default(), None);
     let started = Instant::now();
     let session = Session::start(events, target, None)?;
@@ -83,14 +95,7 @@ pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, 
     let root = program.pid();
     let ended = wait(options.duration(), || program.ended(), Some(root))?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
-    finish(
-        session.stop()?,
-        root,
-        header,
-        options.common.rate,
-        options.subprocesses,
-        run_dir,
-    )
+    finish(session.stop()?, root, header, options.subprocesses, run_dir)
 }
 
 /// Records a process that runs already, and the processes that it starts; it is left as it was.
@@ -98,24 +103,17 @@ pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, 
 /// # Errors
 /// [`RecordError`].
 pub fn attach(options: &AttachOptions, command: Vec<String>) -> Result<Outcome, RecordError> {
-    plan::check_rate(options.common.rate)?;
     let pid = options.pid;
+    let subject = options.common.subject()?;
     let maps = Maps::read(pid).map_err(|source| RecordError::NoProcess { pid, source })?;
     let run_dir = RunDir::create(options.common.out.as_deref(), &format!("attach-{pid}"))?;
-    let events = SamplingEvents::open(pid, options.common.rate)?;
+    let events = SamplingEvents::open(pid, &subject)?;
     let started = Instant::now();
     let session = Session::start(events, Target::new(pid, maps, None), None)?;
     let gone = || Ok((!is_running(pid)).then(ExitStatus::default));
     let ended = wait(Some(options.duration()), gone, None)?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
-    finish(
-        session.stop()?,
-        pid,
-        header,
-        options.common.rate,
-        options.subprocesses,
-        run_dir,
-    )
+    finish(session.stop()?, pid, header, options.subprocesses, run_dir)
 }
 
 /// How waiting ended.
@@ -172,11 +170,10 @@ fn finish(
     recording: Recording,
     root: u32,
     header: summary::Header,
-    rate_hz: u32,
     subprocesses: bool,
     run_dir: RunDir,
 ) -> Result<Outcome, RecordError> {
-    let summary = write::write(recording, root, header, rate_hz, subprocesses, &run_dir)?;
+    let summary = write::write(recording, root, header, subprocesses, &run_dir)?;
     let directory = run_dir.complete()?;
     Ok(Outcome { summary, directory })
 }

@@ -10,6 +10,7 @@ use crate::native::symbol_store::SymbolStore;
 use crate::profile::{Profile, Sampling};
 use crate::python::PythonReader;
 use crate::sampling::events::{OpenError, SamplingEvents};
+use crate::sampling::request::Subject;
 use crate::sampling::session::{Recording, Session};
 use crate::sampling::target::Target;
 use crate::worker::Window;
@@ -62,7 +63,6 @@ enum State {
 /// Records profiles of one process, one after the other.
 pub struct Recorder {
     pid: u32,
-    rate_hz: u32,
     op: String,
     symbols: SymbolStore,
     state: State,
@@ -74,10 +74,9 @@ impl Recorder {
     /// # Errors
     /// [`ProfileError::Open`].
     pub fn open(pid: u32, rate_hz: u32) -> Result<Recorder, ProfileError> {
-        let state = State::Opened(SamplingEvents::open(pid, rate_hz)?);
+        let state = State::Opened(SamplingEvents::open(pid, &Subject::CpuTime { rate_hz })?);
         Ok(Recorder {
             pid,
-            rate_hz,
             op: String::new(),
             symbols: SymbolStore::default(),
             state,
@@ -144,7 +143,7 @@ impl Recorder {
         let assembled = assemble(target, &mut self.symbols, Some(&self.op), |time| {
             within(time, windows)
         });
-        let sampling = Sampling::new(&events, self.rate_hz, lost, &assembled.counts);
+        let sampling = Sampling::new(&events, lost, &assembled.counts, assembled.stacks.total());
         if let Some(python) = python {
             self.state = State::Ready(events, python);
         }

@@ -7,6 +7,7 @@ use crate::counters::Status;
 use crate::plan::Backend;
 use crate::profile::TopFrame;
 use crate::record::RecordSummary;
+use crate::sampling::weight::Unit;
 use crate::summary::{BackendSummary, SamplingStatus, Summary};
 use crate::worker::Choice;
 
@@ -50,17 +51,20 @@ pub fn table(summary: &Summary, directory: &Path) -> String {
 pub fn recording(summary: &RecordSummary, directory: &Path) -> String {
     let sampling = &summary.sampling;
     let mut lines = vec![format!(
-        "{} samples ({}, {} Hz) of {} in {:.1} s, {} merged, {} lost",
-        sampling.samples,
-        sampling.event,
-        sampling.rate_hz,
+        "{} of {} in {:.1} s, {} merged, {} lost",
+        sampling.told(),
         processes(summary),
         summary.header.duration_s,
         percent(sampling.merged_ratio),
         sampling.lost
     )];
     if sampling.samples == 0 {
-        lines.push("nothing ran long enough to be seen: no flame graph".to_owned());
+        let nothing = match sampling.unit {
+            Unit::Events => format!("no {} were seen", sampling.event),
+            Unit::Microseconds if sampling.rate_hz.is_none() => "no thread waited".to_owned(),
+            Unit::Samples | Unit::Microseconds => "nothing ran long enough to be seen".to_owned(),
+        };
+        lines.push(nothing + ": no flame graph");
     }
     lines.extend(top_frames(&summary.top));
     lines.push(format!("result: {}", directory.display()));
@@ -174,10 +178,10 @@ fn profile(name: &str, backend: &BackendSummary) -> Vec<String> {
     };
     let mut lines = match &sampling.recorded {
         Some(recorded) => vec![format!(
-            "{name}: {} samples in the op ({}, {} Hz), {} merged, {} lost",
+            "{name}: {} samples in the op ({}, {}), {} merged, {} lost",
             recorded.in_op,
             recorded.event,
-            recorded.rate_hz,
+            recorded.pace(),
             percent(recorded.merged_ratio),
             recorded.lost
         )],

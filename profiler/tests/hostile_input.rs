@@ -13,12 +13,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use linux_perf_event_reader::RawData;
+use linux_perf_event_reader::{RawData, RecordParseInfo};
 use raptors_prof::native::maps::{Mapping, Maps};
 use raptors_prof::native::symbol_store::SymbolStore;
 use raptors_prof::native::symbols::Symbolizer;
 use raptors_prof::native::unwind::{Registers, StackWalker};
-use raptors_prof::sampling::{events, record};
+use raptors_prof::sampling::{record, request};
 
 use common::{FOREVER, temporary};
 
@@ -274,6 +274,10 @@ fn a_damaged_extension_of_python() {
     }
 }
 
+fn parse_info(kernel: bool) -> RecordParseInfo {
+    request::parse_info(request::sample_type(kernel, true))
+}
+
 /// Bodies of records as the kernel writes them (perf_event_open(2)), with their types.
 fn records() -> Vec<(u32, Vec<u8>)> {
     let words = |words: &[u64]| {
@@ -291,7 +295,14 @@ fn records() -> Vec<(u32, Vec<u8>)> {
         0xffff_ffff_8100_1000,
     ];
     let registers: Vec<u64> = (0..17).collect();
-    let sample = [&[task, time][..], &chain, &[2], &registers, &[16, 5, 6, 16]].concat();
+    let sample = [
+        &[task, time, 1_000_000][..],
+        &chain,
+        &[2],
+        &registers,
+        &[16, 5, 6, 16],
+    ]
+    .concat();
     let map = [task, BASE, 4096, 0, 0, 0, 0, 5];
     vec![
         (9, words(&sample)),
@@ -323,7 +334,7 @@ fn the_records_of_this_test_are_whole() {
     let kinds: Vec<bool> = records()
         .iter()
         .map(|(kind, body)| {
-            record::parse(*kind, 0, RawData::Single(body), events::parse_info(true)).is_some()
+            record::parse(*kind, 0, RawData::Single(body), parse_info(true)).is_some()
         })
         .collect();
     assert_eq!(kinds, [true; 5]);
@@ -341,10 +352,7 @@ fn damaged_records() {
         } else {
             kind
         };
-        let (misc, info) = (
-            numbers.next() as u16,
-            events::parse_info(numbers.below(2) == 0),
-        );
+        let (misc, info) = (numbers.next() as u16, parse_info(numbers.below(2) == 0));
         let whole = record::parse(kind, misc, RawData::Single(&body), info);
         let (front, back) = body.split_at(numbers.below(body.len()));
         // As it lies in a ring that wraps.

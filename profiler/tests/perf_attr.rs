@@ -62,8 +62,8 @@ const SAMPLING: [Difference; 14] = [
     TIMES,
     (
         "sample_type",
-        "PERF_SAMPLE_TID|PERF_SAMPLE_TIME|PERF_SAMPLE_CALLCHAIN|PERF_SAMPLE_REGS_USER|PERF_SAMPLE_STACK_USER",
-        "the instruction pointer is among the registers; neither data addresses nor periods are shown",
+        "PERF_SAMPLE_TID|PERF_SAMPLE_TIME|PERF_SAMPLE_CALLCHAIN|PERF_SAMPLE_PERIOD|PERF_SAMPLE_REGS_USER|PERF_SAMPLE_STACK_USER",
+        "the instruction pointer is among the registers; data addresses are not shown",
     ),
     (
         "sample_regs_user",
@@ -235,7 +235,7 @@ fn samples_are_asked_for_as_perf_record_asks() {
     };
     let mut compared = 0;
     for (name, event) in [
-        ("cycles", "PERF_COUNT_HW_CPU_CYCLES"),
+        ("cycles:pp", "PERF_COUNT_HW_CPU_CYCLES"),
         ("cpu-clock", "PERF_COUNT_SW_CPU_CLOCK"),
     ] {
         // Where cycles can be sampled, the clock is not tried.

@@ -6,15 +6,52 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use super::RecordError;
+use crate::plan;
+use crate::sampling::event_names::SampledEvent;
+use crate::sampling::pmu;
+use crate::sampling::request::Subject;
+
+const DEFAULT_RATE_HZ: u32 = 997;
+
 /// Options of both.
 #[derive(Debug, Args)]
 pub struct Common {
     /// Directory of the result; new or empty [default: one under results/runs]
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Samples a second of every thread's CPU time
-    #[arg(long, value_name = "HZ", default_value_t = 997, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: u32,
+    /// Samples a second of every thread's CPU time; of events, only clocks and those of the hardware go by it [default: 997]
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Samples an event instead of CPU time, and counts it: page-faults, task-clock, cache-misses, PMU/NAME/ …; a wrong name
+    /// gets the list
+    #[arg(long, value_name = "NAME")]
+    event: Option<String>,
+    /// Records where threads wait and for how long, instead of CPU time; the kernel must be open to sampling
+    #[arg(long, conflicts_with_all = ["event", "rate"])]
+    off_cpu: bool,
+}
+
+impl Common {
+    /// What is to be recorded.
+    pub(super) fn subject(&self) -> Result<Subject, RecordError> {
+        let rate_hz = self.rate.unwrap_or(DEFAULT_RATE_HZ);
+        plan::check_rate(rate_hz)?;
+        let Some(name) = &self.event else {
+            return Ok(match self.off_cpu {
+                true => Subject::OffCpu,
+                false => Subject::CpuTime { rate_hz },
+            });
+        };
+        let event = SampledEvent::find(name, Path::new(pmu::DEVICES))?;
+        match (event.period, self.rate) {
+            (Some(period), Some(_)) => Err(RecordError::NoRate {
+                event: event.name,
+                period,
+            }),
+            _ => Ok(Subject::Event { event, rate_hz }),
+        }
+    }
 }
 
 /// Options of `record`.

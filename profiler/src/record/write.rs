@@ -8,10 +8,15 @@ use crate::native::symbol_store::SymbolStore;
 use crate::outputs::{TOP, write_profile};
 use crate::profile::{Frame, FrameKind, Profile, Sampling, StackTree};
 use crate::run_dir::{RunDir, RunDirError};
+use crate::sampling::events::SamplingEvents;
 use crate::sampling::session::Recording;
+use crate::sampling::weight::Unit;
 
-/// A process has a flame graph of its own from one sample in so many on.
+/// A process has a flame graph of its own from one in so many of what is counted on.
 const WORTH_A_GRAPH: u64 = 100;
+
+/// The functions of the kernel that switch to another thread.
+const SCHEDULER: [&str; 2] = ["schedule [kernel]", "__schedule [kernel]"];
 
 struct Process {
     pid: u32,
@@ -24,7 +29,6 @@ pub(super) fn write(
     recording: Recording,
     root: u32,
     header: Header,
-    rate_hz: u32,
     subprocesses: bool,
     run_dir: &RunDir,
 ) -> Result<RecordSummary, RunDirError> {
@@ -43,17 +47,24 @@ pub(super) fn write(
             assembled: assemble(target, &mut symbols, None, |_| true),
         })
         .filter(|process| process.assembled.counts.samples > 0)
+        .map(|process| match events.switches() {
+            true => without_scheduler(process),
+            false => process,
+        })
         .collect();
-    let sampling = |counts: &Counts, lost| Sampling::new(&events, rate_hz, lost, counts);
-    let (stacks, counts) = together(&processes);
+    let sampling = |counts: &Counts, stacks: &StackTree, lost| {
+        Sampling::new(&events, lost, counts, stacks.total())
+    };
+    let (mut stacks, counts) = together(&processes);
+    add_lost(&mut stacks, &events, lost, &counts);
     let all = Profile {
+        sampling: sampling(&counts, &stacks, lost),
         stacks,
-        sampling: sampling(&counts, lost),
     };
     let processes_of_their_own = processes.len() > 1;
     let outputs = write_profile(run_dir, "profile", &header.command.join(" "), &all)?;
     let worth_a_graph =
-        |own: &Counts| processes_of_their_own && own.samples * WORTH_A_GRAPH >= counts.samples;
+        |own: &Sampling| processes_of_their_own && own.total * WORTH_A_GRAPH >= all.sampling.total;
     let mut summaries = Vec::new();
     for (
         index,
@@ -65,10 +76,10 @@ pub(super) fn write(
     ) in processes.into_iter().enumerate()
     {
         let profile = Profile {
-            sampling: sampling(&assembled.counts, 0),
+            sampling: sampling(&assembled.counts, &assembled.stacks, 0),
             stacks: assembled.stacks,
         };
-        let outputs = match worth_a_graph(&assembled.counts) {
+        let outputs = match worth_a_graph(&profile.sampling) {
             true => write_profile(
                 run_dir,
                 &format!("process-{index}-{pid}"),
@@ -94,6 +105,42 @@ pub(super) fn write(
     };
     run_dir.write_json("summary.json", &summary)?;
     Ok(summary)
+}
+
+/// Every wait ends in the scheduler: what led there is the leaf.
+fn without_scheduler(mut process: Process) -> Process {
+    let is_scheduler = |frame: &&Frame| {
+        frame.kind == FrameKind::Kernel && SCHEDULER.iter().any(|name| **name == *frame.name)
+    };
+    let mut stacks = StackTree::default();
+    process.assembled.stacks.for_each(|stack, weight| {
+        let inner = stack
+            .iter()
+            .rev()
+            .take_while(|frame| is_scheduler(frame))
+            .count();
+        let stack: Vec<Frame> = stack[..stack.len() - inner]
+            .iter()
+            .copied()
+            .cloned()
+            .collect();
+        stacks.add(&stack, weight);
+    });
+    process.assembled.stacks = stacks;
+    process
+}
+
+/// Gives the samples that found no room a place of their own, each the mean of the others: so the total is right. How long lost
+/// waits were is not known.
+fn add_lost(stacks: &mut StackTree, events: &SamplingEvents, lost: u64, counts: &Counts) {
+    if events.unit() == Unit::Samples || events.switches() {
+        return;
+    }
+    let whole = lost.saturating_mul(stacks.total());
+    let frame = Frame::new(FrameKind::Marker, "[lost samples]");
+    if let Some(lost) = whole.checked_div(counts.samples).filter(|lost| *lost > 0) {
+        stacks.add(&[frame], lost);
+    }
 }
 
 /// All stacks in one tree; under a frame a process where there are several.

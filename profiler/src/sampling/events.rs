@@ -7,23 +7,18 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use linux_perf_event_reader::{
-    BranchSampleFormat, Endianness, ReadFormat, RecordIdParseInfo, RecordParseInfo, SampleFormat,
-};
-use perf_event::events::{Hardware, Software};
-use perf_event::{Builder, Counter};
-use perf_event_open_sys::{bindings, ioctls};
+use linux_perf_event_reader::RecordParseInfo;
+use perf_event::Counter;
+use perf_event_open_sys::ioctls;
 
-use super::record::{GENERAL_REGISTERS, REG_IP, REG_SP};
+use super::request::{Request, STACK_BYTES, Subject};
 use super::ring::Ring;
+use super::weight::Unit;
 
-/// Bytes of user stack copied with each sample. Measured in docs/performance.md.
-pub const STACK_BYTES: u32 = 32 * 1024;
 /// All rings together take no more, however many CPUs there are.
 const ALL_RINGS_BYTES: usize = 256 << 20;
 /// Room that a sample takes in a ring, at most: the stack copy, a kernel callchain, the rest.
 const SAMPLE_BYTES: usize = STACK_BYTES as usize + 2048;
-const USER_REGISTERS: u64 = 1 << REG_SP | 1 << REG_IP | general_registers();
 /// Ring sizes to try, in bytes; the kernel grants what the user's memory-lock limits allow.
 const RING_BYTES: [usize; 7] = [
     8 << 20,
@@ -34,16 +29,6 @@ const RING_BYTES: [usize; 7] = [
     256 << 10,
     128 << 10,
 ];
-
-const fn general_registers() -> u64 {
-    let mut mask = 0;
-    let mut at = 0;
-    while at < GENERAL_REGISTERS.len() {
-        mask |= 1 << GENERAL_REGISTERS[at];
-        at += 1;
-    }
-    mask
-}
 
 /// Why sampling can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +45,25 @@ pub enum OpenError {
          locked memory (ulimit -l)"
     )]
     Ring {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Only the kernel could be sampled for it, and that is denied.
+    #[error(
+        "{event} happens in the kernel, which may not be sampled here ({source}): set kernel.perf_event_paranoid to 1 or \
+         lower (sysctl), or grant CAP_PERFMON, or run as root; in a container allow perf_event_open in its seccomp profile"
+    )]
+    KernelDenied {
+        /// The event.
+        event: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The machine has no such event, or none that can be sampled for a process.
+    #[error("{event} can't be sampled on this machine: {}", reason(source))]
+    NoEvent {
+        /// The event.
+        event: String,
         /// What the system said.
         source: io::Error,
     },
@@ -85,6 +89,18 @@ pub fn mend(error: &io::Error) -> &'static str {
     }
 }
 
+/// Why `perf_event_open` can't sample an event.
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENODEV) => {
+            "it has no PMU that counts it, as is usual for virtual machines; software \
+            events such as cpu-clock, page-faults and context-switches are always there"
+                .to_owned()
+        }
+        _ => format!("its PMU may count it, but takes no samples of it for a process ({error})"),
+    }
+}
+
 /// Whether an error of `perf_event_open` means that it is denied rather than impossible.
 pub fn is_denial(error: &io::Error) -> bool {
     matches!(
@@ -95,11 +111,7 @@ pub fn is_denial(error: &io::Error) -> bool {
 
 /// Sampling events of one process with their rings.
 pub struct SamplingEvents {
-    /// Name of the sampled event.
-    pub event: &'static str,
-    /// Whether kernel frames are sampled.
-    pub kernel: bool,
-    rate_hz: u32,
+    request: Request,
     cpus: Vec<usize>,
     /// The first thread's events, which own the rings.
     per_cpu: Vec<(Counter, Ring)>,
@@ -108,58 +120,44 @@ pub struct SamplingEvents {
 }
 
 impl SamplingEvents {
-    /// Opens events on all threads of process `pid`, not yet enabled: `cycles` where there is a PMU, else `cpu-clock`;
-    /// with kernel frames where they are allowed.
+    /// Opens events on all threads of process `pid`, not yet enabled: the first way to ask for the subject that the kernel
+    /// grants.
     ///
     /// # Errors
     /// [`OpenError`] says why not and what can be done.
-    pub fn open(pid: u32, rate_hz: u32) -> Result<SamplingEvents, OpenError> {
-        let mut refusal = io::Error::from(io::ErrorKind::Unsupported);
-        for (event, hardware) in [("cycles", true), ("cpu-clock", false)] {
-            for kernel in [true, false] {
-                match open_on_each_cpu(pid, rate_hz, hardware, kernel) {
-                    Ok(events) => {
-                        let mut events =
-                            SamplingEvents::with_rings(event, kernel, rate_hz, events)?;
-                        let other = |source| OpenError::Other { pid, source };
-                        events.add_threads(pid, hardware).map_err(other)?;
-                        return Ok(events);
-                    }
-                    Err(error) => refusal = error,
+    pub fn open(pid: u32, subject: &Subject) -> Result<SamplingEvents, OpenError> {
+        let mut refused = None;
+        for request in subject.requests() {
+            match open_on_each_cpu(pid, &request) {
+                Ok(events) => {
+                    let rings = map_rings(&events).map_err(|source| OpenError::Ring { source })?;
+                    let cpus = online_cpus().map_err(|source| OpenError::Ring { source })?;
+                    let mut events = SamplingEvents {
+                        request,
+                        cpus,
+                        per_cpu: events.into_iter().zip(rings).collect(),
+                        others: Vec::new(),
+                    };
+                    let other = |source| OpenError::Other { pid, source };
+                    events.add_threads(pid).map_err(other)?;
+                    return Ok(events);
                 }
+                Err(error) => refused = Some((request, error)),
             }
         }
-        match is_denial(&refusal) {
-            true => Err(OpenError::Denied { source: refusal }),
-            false => Err(OpenError::Other {
+        Err(match refused {
+            Some((request, source)) => refusal(pid, request, source),
+            None => OpenError::Other {
                 pid,
-                source: refusal,
-            }),
-        }
-    }
-
-    fn with_rings(
-        event: &'static str,
-        kernel: bool,
-        rate_hz: u32,
-        events: Vec<Counter>,
-    ) -> Result<SamplingEvents, OpenError> {
-        let rings = map_rings(&events).map_err(|source| OpenError::Ring { source })?;
-        let cpus = online_cpus().map_err(|source| OpenError::Ring { source })?;
-        Ok(SamplingEvents {
-            event,
-            kernel,
-            rate_hz,
-            cpus,
-            per_cpu: events.into_iter().zip(rings).collect(),
-            others: Vec::new(),
+                source: io::ErrorKind::Unsupported.into(),
+            },
         })
     }
 
     /// Opens events on the threads that the process has beside its first; those that end meanwhile are no loss.
-    fn add_threads(&mut self, pid: u32, hardware: bool) -> io::Result<()> {
+    fn add_threads(&mut self, pid: u32) -> io::Result<()> {
         for thread in threads(pid).into_iter().filter(|thread| *thread != pid) {
-            let events = match open_on_each_cpu(thread, self.rate_hz, hardware, self.kernel) {
+            let events = match open_on_each_cpu(thread, &self.request) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
                 events => events?,
             };
@@ -201,7 +199,37 @@ impl SamplingEvents {
 
     /// How to read the records of these events.
     pub fn parse_info(&self) -> RecordParseInfo {
-        parse_info(self.kernel)
+        self.request.parse_info()
+    }
+
+    /// Name of the sampled event.
+    pub fn event(&self) -> &str {
+        &self.request.name
+    }
+
+    /// What is counted.
+    pub fn unit(&self) -> Unit {
+        self.request.unit
+    }
+
+    /// Samples a second; `None` where they are taken by number.
+    pub fn rate_hz(&self) -> Option<u32> {
+        self.request.rate_hz
+    }
+
+    /// Of how many events one is sampled; `None` where the rate decides.
+    pub fn period(&self) -> Option<u64> {
+        self.request.period
+    }
+
+    /// Whether kernel frames are sampled.
+    pub fn kernel(&self) -> bool {
+        self.request.kernel
+    }
+
+    /// Whether the switches of threads are recorded, for their waits.
+    pub fn switches(&self) -> bool {
+        self.request.switches
     }
 
     /// The rings to drain, each with its CPU.
@@ -210,8 +238,11 @@ impl SamplingEvents {
         self.cpus.iter().copied().zip(rings)
     }
 
-    /// How long samples may come at full rate until half of a ring is full.
+    /// How long samples may come at full rate until half of a ring is full; no time where they come as the events do.
     pub(super) fn patience(&self) -> Duration {
+        let Some(rate_hz) = self.request.rate_hz else {
+            return Duration::ZERO;
+        };
         let smallest = self
             .per_cpu
             .iter()
@@ -219,7 +250,7 @@ impl SamplingEvents {
             .min()
             .unwrap_or(0);
         let samples = smallest / 2 / SAMPLE_BYTES;
-        Duration::from_secs_f64(samples as f64 / f64::from(self.rate_hz))
+        Duration::from_secs_f64(samples as f64 / f64::from(rate_hz))
     }
 
     /// The descriptors that become readable when samples wait.
@@ -241,16 +272,12 @@ fn threads(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-fn open_on_each_cpu(
-    thread: u32,
-    rate_hz: u32,
-    hardware: bool,
-    kernel: bool,
-) -> io::Result<Vec<Counter>> {
+fn open_on_each_cpu(thread: u32, request: &Request) -> io::Result<Vec<Counter>> {
     online_cpus()?
         .into_iter()
         .map(|cpu| {
-            builder(rate_hz, hardware, kernel)
+            request
+                .builder()
                 .observe_pid(thread.cast_signed())
                 .one_cpu(cpu)
                 .build()
@@ -258,66 +285,19 @@ fn open_on_each_cpu(
         .collect()
 }
 
-fn builder(rate_hz: u32, hardware: bool, kernel: bool) -> Builder<'static> {
-    let mut builder = Builder::new();
-    builder = if hardware {
-        builder.kind(Hardware::CPU_CYCLES)
-    } else {
-        builder.kind(Software::CPU_CLOCK)
-    };
-    builder
-        .inherit(true)
-        .exclude_kernel(!kernel)
-        .sample_frequency(rate_hz.into())
-        .sample_regs_user(USER_REGISTERS)
-        .sample_stack_user(STACK_BYTES)
-        .exclude_callchain_user(true)
-        .mmap(true)
-        .mmap2(true)
-        .comm(true)
-        .comm_exec(true)
-        .task(true)
-        .sample_id_all(true)
-        .clockid(perf_event::Clock::MONOTONIC)
-        .wakeup_events(1);
-    builder.attrs_mut().sample_type |= sample_type(kernel);
-    builder
-}
-
-/// How the reader finds the fields of the records that [`builder`] asks for: samples begin with process and thread (8 bytes) and
-/// time (8 bytes), all others end with them.
-pub fn parse_info(kernel: bool) -> RecordParseInfo {
-    RecordParseInfo {
-        endian: Endianness::NATIVE,
-        sample_format: SampleFormat::from_bits_truncate(sample_type(kernel)),
-        branch_sample_format: BranchSampleFormat::empty(),
-        read_format: ReadFormat::empty(),
-        common_data_offset_from_end: Some(16),
-        sample_regs_user: USER_REGISTERS,
-        user_regs_count: USER_REGISTERS.count_ones() as u8,
-        sample_regs_intr: 0,
-        intr_regs_count: 0,
-        id_parse_info: RecordIdParseInfo {
-            nonsample_record_id_offset_from_end: None,
-            sample_record_id_offset_from_start: None,
-        },
-        nonsample_record_time_offset_from_end: Some(8),
-        sample_record_time_offset_from_start: Some(8),
+/// What the refusal of the last way to ask means.
+fn refusal(pid: u32, request: Request, source: io::Error) -> OpenError {
+    let event = request.name;
+    match source.raw_os_error() {
+        _ if is_denial(&source) && request.needs_kernel => {
+            OpenError::KernelDenied { event, source }
+        }
+        _ if is_denial(&source) => OpenError::Denied { source },
+        Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL) => {
+            OpenError::NoEvent { event, source }
+        }
+        _ => OpenError::Other { pid, source },
     }
-}
-
-fn sample_type(kernel: bool) -> u64 {
-    let callchain = if kernel {
-        bindings::PERF_SAMPLE_CALLCHAIN
-    } else {
-        0
-    };
-    let fields = callchain
-        | bindings::PERF_SAMPLE_TID
-        | bindings::PERF_SAMPLE_TIME
-        | bindings::PERF_SAMPLE_REGS_USER
-        | bindings::PERF_SAMPLE_STACK_USER;
-    fields.into()
 }
 
 /// Rings of one size for all events: the largest that the limits grant to all of them.
@@ -358,5 +338,26 @@ mod tests {
         assert_eq!(parse_cpu_list("0-2,5"), Some(vec![0, 1, 2, 5]));
         assert_eq!(parse_cpu_list("0"), Some(vec![0]));
         assert_eq!(parse_cpu_list("x"), None);
+    }
+
+    #[test]
+    fn a_refusal_says_what_it_means() {
+        let refused = |subject: &Subject, errno| {
+            let request = subject.requests().pop().unwrap();
+            refusal(1, request, io::Error::from_raw_os_error(errno))
+        };
+        let cpu_time = Subject::CpuTime { rate_hz: 997 };
+        for errno in [libc::EACCES, libc::EPERM, libc::ENOSYS] {
+            let error = refused(&cpu_time, errno);
+            assert!(matches!(error, OpenError::Denied { .. }), "{error}");
+            let error = refused(&Subject::OffCpu, errno);
+            assert!(matches!(error, OpenError::KernelDenied { .. }), "{error}");
+        }
+        for errno in [libc::ENOENT, libc::EOPNOTSUPP, libc::EINVAL] {
+            let error = refused(&cpu_time, errno);
+            assert!(matches!(error, OpenError::NoEvent { .. }), "{error}");
+        }
+        let error = refused(&cpu_time, libc::EMFILE);
+        assert!(matches!(error, OpenError::Other { .. }), "{error}");
     }
 }

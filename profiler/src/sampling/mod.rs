@@ -1,15 +1,21 @@
 //! Samples of a running process, taken by the kernel and read from its ring buffers; the target is never stopped.
 //!
+//! [`event_names`] and [`pmu`] find an event by its name, [`request`] says what the kernel is asked for,
 //! [`events`] opens one sampling event a CPU on the process and all threads that it starts later, [`ring`] is
 //! the memory shared with the kernel (the only unsafe code of the sampler), [`record`] turns its bytes into
-//! values, [`mark`] finds for whom a worker thread works, and [`session`] is the thread that drains the rings, walks the stacks and
-//! looks at the Python stacks, when and where [`scheduling`] lets it.
+//! values, [`weight`] and [`off_cpu`] tell how much a sample counts, [`mark`] finds for whom a worker thread works, and [`session`] is
+//! the thread that drains the rings, walks the stacks and looks at the Python stacks, when and where [`scheduling`] lets it.
 
 mod clock;
+pub mod event_names;
 pub mod events;
 mod mark;
+mod off_cpu;
+pub mod pmu;
 pub mod record;
+pub mod request;
 mod ring;
 pub mod scheduling;
 pub mod session;
 pub mod target;
+pub mod weight;

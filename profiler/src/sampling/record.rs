@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use linux_perf_event_reader::{
-    EventRecord, RawData, RawEventRecord, RecordParseInfo, RecordType, SampleFormat, SampleRecord,
+    ContextSwitchRecord, EventRecord, RawData, RawEventRecord, RecordParseInfo, RecordType,
+    SampleFormat, SampleRecord, TaskWasPreempted,
 };
 
 use crate::native::maps::Mapping;
@@ -26,8 +27,9 @@ const CONTEXT_MARKERS: u64 = -4095_i64 as u64;
 /// The flag that says that a build id is in an mmap record (`PERF_RECORD_MISC_MMAP_BUILD_ID`).
 const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
 
-/// Where a sample's callchain begins: process, thread and time come before it.
-const CALLCHAIN_AT: usize = 16;
+/// Process, thread and time of a sample, then its period, where it is told. Its callchain comes next.
+const HEAD_BYTES: usize = 16;
+const PERIOD_BYTES: usize = 8;
 
 /// What a sample holds. Stacks are from leaf to root.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct RawSample {
     pub kernel: Vec<u64>,
     /// Registers and stack bytes of user space; nothing for kernel threads.
     pub user: Option<(Registers, Vec<u8>)>,
+    /// The events since the last sample, where the kernel tells; else 1.
+    pub weight: u64,
 }
 
 /// A record that the recording has a use for.
@@ -64,6 +68,23 @@ pub enum Record {
         pid: u32,
         /// The process that started it.
         parent: u32,
+    },
+    /// A thread ended.
+    Exit {
+        /// The thread.
+        tid: u32,
+    },
+    /// A thread left its CPU.
+    SwitchOut {
+        /// The thread.
+        tid: u32,
+        /// Whether it would have run on.
+        preempted: bool,
+    },
+    /// A thread runs again.
+    SwitchIn {
+        /// The thread.
+        tid: u32,
     },
     /// A process runs another program.
     Exec {
@@ -91,14 +112,34 @@ pub fn parse(
     info: RecordParseInfo,
 ) -> Option<(u64, Record)> {
     // The reader trusts two lengths. Build ids of mappings are never asked for, so none is looked for.
-    let misc = misc & !MISC_MMAP_BUILD_ID;
     let kind = RecordType(kind);
+    let misc = match kind {
+        RecordType::MMAP2 => misc & !MISC_MMAP_BUILD_ID,
+        _ => misc,
+    };
     if kind == RecordType::SAMPLE && !has_callchain(body, &info) {
         return None;
     }
     let raw = RawEventRecord::new(kind, misc, body, info);
     let time_ns = raw.timestamp()?;
-    Some((time_ns, record(raw.parse().ok()?)?))
+    let record = match raw.parse().ok()? {
+        EventRecord::ContextSwitch(switch) => {
+            let tid = u32::try_from(raw.common_data().ok()?.tid?).ok()?;
+            switched(tid, switch)
+        }
+        parsed => record(parsed)?,
+    };
+    Some((time_ns, record))
+}
+
+fn switched(tid: u32, switch: ContextSwitchRecord) -> Record {
+    match switch {
+        ContextSwitchRecord::In { .. } => Record::SwitchIn { tid },
+        ContextSwitchRecord::Out { preempted, .. } => Record::SwitchOut {
+            tid,
+            preempted: preempted == TaskWasPreempted::Yes,
+        },
+    }
 }
 
 /// Whether a sample that is to have a callchain is as long as it says.
@@ -108,8 +149,12 @@ fn has_callchain(body: RawData<'_>, info: &RecordParseInfo) -> bool {
     }
     let mut rest = body;
     let mut length = [0; 8];
+    let period = match info.sample_format.contains(SampleFormat::PERIOD) {
+        true => PERIOD_BYTES,
+        false => 0,
+    };
     let read = rest
-        .skip(CALLCHAIN_AT)
+        .skip(HEAD_BYTES + period)
         .and_then(|()| rest.read_exact(&mut length));
     read.is_ok() && u64::from_ne_bytes(length) <= rest.len() as u64 / 8
 }
@@ -133,6 +178,9 @@ fn record(record: EventRecord<'_>) -> Option<Record> {
         EventRecord::Fork(fork) => Some(Record::Fork {
             pid: u32::try_from(fork.pid).ok()?,
             parent: u32::try_from(fork.ppid).ok()?,
+        }),
+        EventRecord::Exit(exit) => Some(Record::Exit {
+            tid: u32::try_from(exit.tid).ok()?,
         }),
         EventRecord::Comm(comm) => {
             let pid = u32::try_from(comm.pid).ok()?;
@@ -176,5 +224,98 @@ fn raw_sample(sample: &SampleRecord<'_>) -> Option<RawSample> {
         tid: u32::try_from(sample.tid?).ok()?,
         kernel,
         user,
+        weight: sample.period.unwrap_or(1),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampling::request::Subject;
+    use perf_event_open_sys::bindings::{
+        PERF_RECORD_EXIT, PERF_RECORD_MISC_SWITCH_OUT, PERF_RECORD_MISC_SWITCH_OUT_PREEMPT,
+        PERF_RECORD_SAMPLE, PERF_RECORD_SWITCH, PERF_RECORD_SWITCH_CPU_WIDE,
+    };
+
+    const OUT: u32 = PERF_RECORD_MISC_SWITCH_OUT;
+    const PREEMPTED: u32 = OUT | PERF_RECORD_MISC_SWITCH_OUT_PREEMPT;
+
+    /// Reads a record of 64-bit `words`; two 32-bit numbers make one with [`pair`].
+    fn read(subject: &Subject, kind: u32, misc: u32, words: &[u64]) -> Option<(u64, Record)> {
+        let body: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let info = subject.requests()[0].parse_info();
+        parse(kind, misc as u16, RawData::Single(&body), info)
+    }
+
+    fn pair(first: u32, second: u32) -> u64 {
+        u64::from(first) | u64::from(second) << 32
+    }
+
+    #[test]
+    fn switches_tell_the_thread_and_whether_it_would_have_run_on() {
+        let switch = |kind, misc, words: &[u64]| {
+            let (time_ns, record) = read(&Subject::OffCpu, kind, misc, words).unwrap();
+            match record {
+                Record::SwitchIn { tid } => (time_ns, tid, None),
+                Record::SwitchOut { tid, preempted } => (time_ns, tid, Some(preempted)),
+                _ => panic!("no switch"),
+            }
+        };
+        let own = [pair(10, 11), 5000];
+        assert_eq!(switch(PERF_RECORD_SWITCH, 0, &own), (5000, 11, None));
+        assert_eq!(
+            switch(PERF_RECORD_SWITCH, OUT, &own),
+            (5000, 11, Some(false))
+        );
+        assert_eq!(
+            switch(PERF_RECORD_SWITCH, PREEMPTED, &own),
+            (5000, 11, Some(true))
+        );
+        // The other thread comes first.
+        let wide = [pair(20, 21), own[0], own[1]];
+        assert_eq!(
+            switch(PERF_RECORD_SWITCH_CPU_WIDE, OUT, &wide),
+            (5000, 11, Some(false))
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_thread_is_its_own() {
+        let words = [pair(10, 1), pair(11, 1), 4900, pair(10, 11), 5000];
+        let read = read(&Subject::OffCpu, PERF_RECORD_EXIT, 0, &words);
+        assert!(matches!(read, Some((5000, Record::Exit { tid: 11 }))));
+    }
+
+    #[test]
+    fn a_sample_weighs_what_the_kernel_tells() {
+        const USER_REGISTERS: u64 = 2;
+        let after = |front: &[u64]| {
+            let chain = [2, CONTEXT_MARKERS, 0xffff_ffff_8000_0001];
+            // In the order of their numbers: bp, sp and ip are the seventh to the ninth.
+            let registers: Vec<u64> = (0x10..0x21).collect();
+            let stack = [16, 0xaa, 0xbb, 8];
+            [front, &chain, &[USER_REGISTERS], &registers, &stack].concat()
+        };
+        let sample =
+            |subject: &Subject, words: &[u64]| match read(subject, PERF_RECORD_SAMPLE, 0, words) {
+                Some((5000, Record::Sample(sample))) => sample,
+                _ => panic!("no sample"),
+            };
+        let by_rate = sample(
+            &Subject::CpuTime { rate_hz: 997 },
+            &after(&[pair(10, 11), 5000, 1_003_009]),
+        );
+        let by_number = sample(&Subject::OffCpu, &after(&[pair(10, 11), 5000]));
+        assert_eq!((by_rate.weight, by_number.weight), (1_003_009, 1));
+        for sample in [by_rate, by_number] {
+            assert_eq!((sample.pid, sample.tid), (10, 11));
+            assert_eq!(sample.kernel, [0xffff_ffff_8000_0001]);
+            let (registers, stack) = sample.user.unwrap();
+            assert_eq!(
+                (registers.bp, registers.sp, registers.ip),
+                (0x16, 0x17, 0x18)
+            );
+            assert_eq!(stack, 0xaa_u64.to_ne_bytes());
+        }
+    }
 }

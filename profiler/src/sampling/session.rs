@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::clock::now_ns;
 use super::events::SamplingEvents;
-use super::record::{Record, parse};
+use super::off_cpu::{Wait, Waits};
+use super::record::{RawSample, Record, parse};
 use super::scheduling::Scheduling;
-use super::target::{PythonSide, Target};
+use super::target::{PythonSide, Sample, Sight, Target};
+use super::weight::Unit;
 use crate::native::maps::Maps;
 
 /// How long the loop waits for samples before it looks whether it is to stop.
@@ -65,6 +68,8 @@ impl Session {
             op: op.map(str::to_owned),
             in_op: Arc::clone(&in_op),
             running: HashMap::from([(target.pid(), 0)]),
+            waits: events.switches().then(Waits::default),
+            early: Vec::new(),
             recording: Recording {
                 events,
                 targets: vec![target],
@@ -111,11 +116,18 @@ struct Drained {
     took: Duration,
 }
 
+/// A record with its time, CLOCK_MONOTONIC ns, and its CPU.
+type Timed = (u64, usize, Record);
+
 struct Loop {
     op: Option<String>,
     in_op: Arc<AtomicU64>,
     /// The target that a process runs now.
     running: HashMap<u32, usize>,
+    /// The waits of the threads, where they are what is recorded: the target of each, and what it shows.
+    waits: Option<Waits<(usize, Sight)>>,
+    /// Records that are not to be read before the next drain.
+    early: Vec<Timed>,
     recording: Recording,
 }
 
@@ -129,12 +141,16 @@ impl Loop {
             std::thread::sleep(self.pause(calm).max(last.took * REST).min(LONGEST_PAUSE));
             if self.wait()? {
                 let begun = Instant::now();
-                last = self.drain();
+                last = self.drain()?;
                 last.took = begun.elapsed();
             }
         }
         self.recording.events.disable()?;
-        self.drain();
+        self.drain()?;
+        let end = now_ns()?;
+        for wait in self.waits.iter_mut().flat_map(|waits| waits.end(end)) {
+            keep(&mut self.recording.targets, wait);
+        }
         Ok(())
     }
 
@@ -169,15 +185,13 @@ impl Loop {
         }
     }
 
-    /// Takes what waits in the rings, in the order in which it happened.
-    fn drain(&mut self) -> Drained {
-        let info = self.recording.events.parse_info();
-        let Recording {
-            events,
-            targets,
-            lost,
-        } = &mut self.recording;
-        let mut records = Vec::new();
+    /// Takes what waits in the rings, in the order in which it happened. What was written after this began is left for the next
+    /// time: another ring may have been read before something earlier came into it.
+    fn drain(&mut self) -> io::Result<Drained> {
+        let began = now_ns()?;
+        let events = &mut self.recording.events;
+        let info = events.parse_info();
+        let mut records = std::mem::take(&mut self.early);
         for (cpu, ring) in events.rings() {
             ring.drain(|kind, misc, body| {
                 let record = parse(kind, misc, body, info);
@@ -185,34 +199,72 @@ impl Loop {
             });
         }
         records.sort_by_key(|(time_ns, ..)| *time_ns);
+        self.early = records.split_off(records.partition_point(|(time_ns, ..)| *time_ns <= began));
+        let mut drained = Drained::default();
+        for record in records {
+            self.take(record, &mut drained);
+        }
+        Ok(drained)
+    }
+
+    fn take(&mut self, (time_ns, cpu, record): Timed, drained: &mut Drained) {
+        let waits = self.waits.as_mut();
+        if let Some(wait) = waits.and_then(|waits| waits.switch(time_ns, &record)) {
+            keep(&mut self.recording.targets, wait);
+        }
         let mut programs = Programs {
             running: &mut self.running,
-            targets,
+            targets: &mut self.recording.targets,
         };
-        let mut drained = Drained::default();
-        let mut in_op = 0;
-        for (_, cpu, record) in records {
-            match record {
-                Record::Sample(sample) => {
-                    let index = programs.of(sample.pid);
-                    let sight = programs.targets[index].add(sample);
-                    let op = self.op.as_deref();
-                    in_op += u64::from(op.is_some_and(|op| sight.python.runs(op)));
-                    if matches!(sight.python, PythonSide::Own(_)) {
-                        drained.python_cpu = Some(cpu);
-                    }
-                    drained.targets.insert(index);
+        match record {
+            Record::Sample(sample) => {
+                let index = programs.of(sample.pid);
+                if self.sample(index, sample) {
+                    drained.python_cpu = Some(cpu);
                 }
-                Record::Lost(count) => *lost += count,
-                Record::Map { pid, mapping } => programs.get(pid).map(mapping),
-                Record::Fork { pid, parent } => programs.fork(pid, parent),
-                Record::Exec { pid, name } => programs.exec(pid, name),
-                Record::ThreadName { pid, tid, name } => programs.get(pid).name_thread(tid, name),
+                drained.targets.insert(index);
             }
+            Record::Lost(count) => self.recording.lost += count,
+            Record::Map { pid, mapping } => programs.get(pid).map(mapping),
+            Record::Fork { pid, parent } => programs.fork(pid, parent),
+            Record::Exec { pid, name } => programs.exec(pid, name),
+            Record::ThreadName { pid, tid, name } => programs.get(pid).name_thread(tid, name),
+            Record::SwitchOut { .. } | Record::SwitchIn { .. } | Record::Exit { .. } => {}
         }
-        self.in_op.fetch_add(in_op, Ordering::Relaxed);
-        drained
     }
+
+    /// Looks at a sample of a target and keeps it, or, where waits are recorded, has it kept when its wait is over. Says whether it
+    /// is of a Python thread.
+    fn sample(&mut self, index: usize, sample: RawSample) -> bool {
+        let (unit, period) = (self.recording.events.unit(), self.recording.events.period());
+        let target = &mut self.recording.targets[index];
+        let (time_ns, tid) = (sample.time_ns, sample.tid);
+        let weight = unit.weight(period.unwrap_or(sample.weight));
+        let sight = target.look(sample, self.waits.is_none());
+        let op = self.op.as_deref();
+        let in_op = op.is_some_and(|op| sight.python.runs(op));
+        self.in_op.fetch_add(u64::from(in_op), Ordering::Relaxed);
+        let is_python = matches!(sight.python, PythonSide::Own(_));
+        match &mut self.waits {
+            Some(waits) => waits.sampled(tid, (index, sight)),
+            None => target.keep(Sample {
+                time_ns,
+                weight,
+                sight,
+            }),
+        }
+        is_python
+    }
+}
+
+/// A wait is over: it counts for as long as it was.
+fn keep(targets: &mut [Target], wait: Wait<(usize, Sight)>) {
+    let (target, sight) = wait.place;
+    targets[target].keep(Sample {
+        time_ns: wait.since_ns,
+        weight: Unit::Microseconds.weight(wait.until_ns.saturating_sub(wait.since_ns)),
+        sight,
+    });
 }
 
 /// Which target a process is at present.

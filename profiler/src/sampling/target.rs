@@ -80,35 +80,62 @@ enum Interpreter {
 /// What was gathered of a program.
 #[derive(Default)]
 pub struct Gathered {
-    /// The samples of which the time is kept (CLOCK_MONOTONIC ns), in the order in which they were read.
-    pub timed: Vec<(u64, Sight)>,
+    /// The samples of which the time is kept, in the order in which they were read.
+    pub timed: Vec<Sample>,
     /// How many samples there were before those, by what they show.
-    pub earlier: HashMap<Sight, u64>,
+    pub earlier: HashMap<Sight, Tally>,
     /// Looks at Python stacks.
     pub looks: u64,
     /// Looks that found the stack changing.
     pub torn_looks: u64,
 }
 
+/// A sample of which the time is kept.
+pub struct Sample {
+    /// When it was taken, CLOCK_MONOTONIC ns.
+    pub time_ns: u64,
+    /// How much it counts.
+    pub weight: u64,
+    /// What it shows.
+    pub sight: Sight,
+}
+
+/// Samples that show the same.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tally {
+    /// How many.
+    pub samples: u64,
+    /// How much they count together.
+    pub weight: u64,
+}
+
+impl Tally {
+    fn add(&mut self, weight: u64) {
+        self.samples += 1;
+        self.weight += weight;
+    }
+}
+
 impl Gathered {
     /// How many samples show what, of those whose time is to be kept; the earlier ones always are.
-    pub fn counts(self, keep: impl Fn(u64) -> bool) -> HashMap<Sight, u64> {
-        let mut counts = self.earlier;
-        for (time_ns, sight) in self.timed {
-            if keep(time_ns) {
-                *counts.entry(sight).or_default() += 1;
+    pub fn tallies(self, keep: impl Fn(u64) -> bool) -> HashMap<Sight, Tally> {
+        let mut tallies = self.earlier;
+        for sample in self.timed {
+            if keep(sample.time_ns) {
+                tallies.entry(sample.sight).or_default().add(sample.weight);
             }
         }
-        counts
+        tallies
     }
 
-    fn add(&mut self, time_ns: u64, sight: Sight) {
+    fn add(&mut self, sample: Sample) {
         if self.timed.len() >= TIMED {
-            for (_, sight) in self.timed.drain(..) {
-                *self.earlier.entry(sight).or_default() += 1;
+            for sample in self.timed.drain(..) {
+                let tally = self.earlier.entry(sample.sight).or_default();
+                tally.add(sample.weight);
             }
         }
-        self.timed.push((time_ns, sight));
+        self.timed.push(sample);
     }
 }
 
@@ -191,19 +218,17 @@ impl Target {
         self.walker.map(mapping);
     }
 
-    /// Walks a sample, looks at the Python stack that belongs to it, and keeps both.
-    pub(super) fn add(&mut self, sample: RawSample) -> &Sight {
+    /// Walks a sample and looks at the Python stack that belongs to it. The thread runs, or is about to wait.
+    pub(super) fn look(&mut self, sample: RawSample, runs: bool) -> Sight {
         let (user, python) = match &sample.user {
             Some((registers, stack)) => {
                 let (user, calls) = self.walker.walk(*registers, stack);
-                let python = self.python(
-                    sample.tid,
-                    Evidence {
-                        calls: &calls,
-                        start: registers.sp,
-                        bytes: stack,
-                    },
-                );
+                let evidence = Evidence {
+                    calls: &calls,
+                    start: registers.sp,
+                    bytes: stack,
+                };
+                let python = self.python(sample.tid, evidence, runs);
                 (user, python)
             }
             // The kernel on its own account: there is nothing to walk.
@@ -215,13 +240,16 @@ impl Target {
                 PythonSide::NoInterpreter,
             ),
         };
-        let sight = Sight {
+        Sight {
             kernel: self.stacks.kernel.intern(sample.kernel),
             user: self.stacks.user.intern(Box::new(user)),
             python,
-        };
-        self.gathered.add(sample.time_ns, sight);
-        &self.gathered.timed[self.gathered.timed.len() - 1].1
+        }
+    }
+
+    /// Keeps a sample.
+    pub(super) fn keep(&mut self, sample: Sample) {
+        self.gathered.add(sample);
     }
 
     /// Whether the Python stacks have not changed for some time.
@@ -229,7 +257,7 @@ impl Target {
         self.unchanged_looks >= CALM
     }
 
-    fn python(&mut self, tid: u32, evidence: Evidence<'_>) -> PythonSide {
+    fn python(&mut self, tid: u32, evidence: Evidence<'_>, runs: bool) -> PythonSide {
         self.find_interpreter();
         let Interpreter::Found(python) = &mut self.interpreter else {
             return PythonSide::NoInterpreter;
@@ -246,7 +274,9 @@ impl Target {
                 PythonSide::Own(None)
             }
             Err(Unread::NoPython) => {
-                let caller = works_for(evidence.bytes).or_else(|| python.only_thread());
+                // A worker that waits works for nobody, unless its stack says so.
+                let only = || python.only_thread().filter(|_| runs);
+                let caller = works_for(evidence.bytes).or_else(only);
                 let caller = caller.and_then(|tid| python.look(tid, None).ok());
                 PythonSide::Worker {
                     name: self.name_of_thread(tid),
