@@ -20,6 +20,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# One CPU for those of one thread: where the scheduler happens to move them changes their time by up to 8 per cent.
+PINNED = """
+import os
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+"""
 NUMPY = """
 import numpy as np
 a = np.ones((512, 512), np.float32); row = a[0].copy()
@@ -40,7 +45,7 @@ TIMED = """
 import time
 start = time.perf_counter(); work(); print(time.perf_counter() - start)
 """
-PROGRAMS = {"NumPy loop": NUMPY, "Python recursion": RECURSION, "Rayon kernels": RAYON}
+PROGRAMS = {"NumPy loop": PINNED + NUMPY, "Python recursion": PINNED + RECURSION, "Rayon kernels": RAYON}
 
 
 def profilers(python: Path, rate: int, out: Path) -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use crate::interner::{Interned, Interner};
 use crate::merge::PythonFrame;
 use layout::Layout;
+pub(crate) use memory::Memory;
 pub use place::{EvaluatorCall, Evidence};
 use spy::Spy;
 use stacks::StackReader;
@@ -94,14 +95,19 @@ impl PythonReader {
         Ok(self.stacks.intern(frames))
     }
 
-    /// The only thread that has Python state, if there is just one.
-    pub fn only_thread(&mut self) -> Option<u32> {
+    /// So many looks came when the memory was another function's already.
+    pub fn late_looks(&self) -> u64 {
+        match &self.source {
+            Source::Own(own) => own.late_looks(),
+            Source::Spy { .. } => 0,
+        }
+    }
+
+    /// The threads that have Python state.
+    pub fn threads(&mut self) -> Vec<u32> {
         match &mut self.source {
-            Source::Own(own) => own.only_thread(),
-            Source::Spy { spy, .. } => {
-                let mut tids = spy.stacks().keys();
-                tids.next().copied().filter(|_| tids.next().is_none())
-            }
+            Source::Own(own) => own.threads(),
+            Source::Spy { spy, .. } => spy.stacks().keys().copied().collect(),
         }
     }
 

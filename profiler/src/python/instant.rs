@@ -23,6 +23,8 @@ pub struct Instant<'a, 'f> {
     pub place: &'a mut Place,
     /// Where it keeps its pointer to the next instruction while it calls another function, and while it runs.
     pub pointers: &'a mut [Pointer; 2],
+    /// Looks at which the memory was another function's.
+    pub late_looks: &'a mut u64,
     /// Which code objects called which.
     pub calls_seen: &'a mut HashSet<(u64, u64)>,
     /// What the sample says.
@@ -138,7 +140,7 @@ impl Instant<'_, '_> {
     /// The innermost frame and the instruction don't belong together. That is so for a moment in each call and return, between
     /// two functions of which one calls the other. Else another function runs in that frame by now; its caller may be another's
     /// too, so it counts only if it was seen to call the function that the sample tells.
-    fn settled(&self, chain: Vec<RawFrame>, told: (u64, u64)) -> Option<Vec<RawFrame>> {
+    fn settled(&mut self, chain: Vec<RawFrame>, told: (u64, u64)) -> Option<Vec<RawFrame>> {
         let code = told.0;
         let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
         let leaf = functions.next()?.code;
@@ -146,6 +148,7 @@ impl Instant<'_, '_> {
         if calls(leaf, code) || calls(code, leaf) {
             return Some(chain);
         }
+        *self.late_looks += 1;
         calls(functions.next()?.code, code).then(|| with_instruction(chain, Some(told)))
     }
 

@@ -24,6 +24,7 @@ pub struct StackReader {
     place: Place,
     pointers: [Pointer; 2],
     calls_seen: HashSet<(u64, u64)>,
+    late_looks: u64,
     names: CodeNames,
     /// The frames that a thread had at the last look.
     last: HashMap<u32, Vec<u64>>,
@@ -40,14 +41,20 @@ impl StackReader {
             place: Place::default(),
             pointers: Default::default(),
             calls_seen: HashSet::new(),
+            late_looks: 0,
             names: CodeNames::default(),
             last: HashMap::new(),
         }
     }
 
-    /// The only thread with Python state, if there is just one.
-    pub fn only_thread(&self) -> Option<u32> {
-        self.threads.only()
+    /// So many looks came when the memory was another function's.
+    pub fn late_looks(&self) -> u64 {
+        self.late_looks
+    }
+
+    /// The threads with Python state.
+    pub fn threads(&self) -> Vec<u32> {
+        self.threads.all()
     }
 
     fn state(&mut self, tid: u32, sure: bool) -> Option<Vec<u8>> {
@@ -91,6 +98,7 @@ impl StackReader {
                 place: &mut self.place,
                 pointers: &mut self.pointers,
                 calls_seen: &mut self.calls_seen,
+                late_looks: &mut self.late_looks,
                 evidence,
             }
             .frames(late.as_deref().unwrap_or_default(), anchor)?,

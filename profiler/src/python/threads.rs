@@ -56,10 +56,9 @@ impl Threads {
         found
     }
 
-    /// The only thread that has a thread state, if there is just one.
-    pub fn only(&self) -> Option<u32> {
-        let mut tids = self.states.keys();
-        tids.next().copied().filter(|_| tids.next().is_none())
+    /// Those that have a thread state.
+    pub fn all(&self) -> Vec<u32> {
+        self.states.keys().copied().collect()
     }
 
     /// The bytes of a thread state that is still the one that it was.

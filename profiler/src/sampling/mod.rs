@@ -3,12 +3,13 @@
 //! [`event_names`] and [`pmu`] find an event by its name, [`request`] says what the kernel is asked for,
 //! [`events`] opens one sampling event a CPU on the process and all threads that it starts later, [`ring`] is
 //! the memory shared with the kernel (the only unsafe code of the sampler), [`record`] turns its bytes into
-//! values, [`weight`] and [`off_cpu`] tell how much a sample counts, [`mark`] finds for whom a worker thread works, and [`session`] is
+//! values, [`weight`] and [`off_cpu`] tell how much a sample counts, [`mark`] and [`library_callers`] find for whom a worker thread works, and [`session`] is
 //! the thread that drains the rings, walks the stacks and looks at the Python stacks, when and where [`scheduling`] lets it.
 
 mod clock;
 pub mod event_names;
 pub mod events;
+mod library_callers;
 mod mark;
 mod off_cpu;
 pub mod pmu;

@@ -1,8 +1,8 @@
 //! When and where the sampling thread runs.
 //!
-//! While Python stacks change, a look must come before the target goes on. On the CPU where the sample was taken the sampling
-//! thread takes the target's place for as long as it looks, some microseconds; on another CPU both would run at the same time.
-//! While the stacks stay the same, the sampling thread runs wherever the scheduler likes.
+//! The sampling thread runs wherever the scheduler likes, until looks come too late: functions of microseconds are over before they
+//! are looked at from another CPU. Then it follows the samples: on the CPU where the sample was taken it takes the target's place
+//! for as long as it looks, and the target goes on after that.
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;

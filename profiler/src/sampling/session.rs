@@ -137,8 +137,12 @@ impl Loop {
         let mut last = Drained::default();
         while !stop.load(Ordering::Relaxed) {
             let calm = self.is_calm(&last.targets);
-            scheduling.follow(last.python_cpu.filter(|_| !calm));
-            std::thread::sleep(self.pause(calm).max(last.took * REST).min(LONGEST_PAUSE));
+            let hurries = !calm && self.hurries(&last.targets);
+            scheduling.follow(last.python_cpu.filter(|_| hurries));
+            let pause = self.pause(calm).max(self.rest(last.took));
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
             if self.wait()? {
                 let begun = Instant::now();
                 last = self.drain()?;
@@ -160,6 +164,12 @@ impl Loop {
         targets.len() > 0 && targets.all(Target::is_calm)
     }
 
+    /// Whether looks at one of these targets came too late of late.
+    fn hurries(&self, targets: &BTreeSet<usize>) -> bool {
+        let mut targets = targets.iter().map(|&index| &self.recording.targets[index]);
+        targets.any(Target::hurries)
+    }
+
     /// How long samples may wait: while Python stacks change, not at all, so that each sample finds the stack of its own
     /// time; while they stay the same, as long as the rings have room.
     fn pause(&self, calm: bool) -> Duration {
@@ -167,6 +177,17 @@ impl Loop {
             self.recording.events.patience().min(LONGEST_PAUSE)
         } else {
             Duration::ZERO
+        }
+    }
+
+    /// How long to rest after work. The time until the next sample is rest enough, if it is so long.
+    fn rest(&self, took: Duration) -> Duration {
+        let rest = took * REST;
+        let rate_hz = self.recording.events.rate_hz();
+        let until_next = rate_hz.map_or(Duration::ZERO, |rate_hz| Duration::from_secs(1) / rate_hz);
+        match took + rest <= until_next {
+            true => Duration::ZERO,
+            false => rest.min(LONGEST_PAUSE),
         }
     }
 

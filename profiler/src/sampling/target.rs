@@ -3,8 +3,10 @@
 //! In: raw samples and records of life. Out: native and Python stacks, each kept once, with the samples that have them.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use super::clock::now_ns;
+use super::library_callers::{libraries, only_thread_in, where_it_waits};
 use super::mark::works_for;
 use super::record::RawSample;
 use crate::interner::{Interned, Interner};
@@ -20,6 +22,12 @@ const TRIES: u32 = 40;
 
 /// So many looks that show the same are calm.
 const CALM: u32 = 10;
+
+/// After a look that came too late, so many must come at once.
+const HURRY: u32 = 500;
+
+/// How long a worker is believed to work for the thread that was in its library.
+const BELIEVED: Duration = Duration::from_millis(10);
 
 /// Times of so many samples are kept; of older ones only how many there were of each kind.
 const TIMED: usize = 1 << 20;
@@ -147,6 +155,15 @@ struct Stacks {
     names: Interner<str>,
 }
 
+/// A sample whose native stack is walked.
+struct Walked<'a> {
+    tid: u32,
+    /// Whether its thread runs, or is about to wait.
+    runs: bool,
+    user: &'a [u64],
+    evidence: Evidence<'a>,
+}
+
 /// One program in one process.
 pub struct Target {
     walker: StackWalker,
@@ -156,7 +173,12 @@ pub struct Target {
     thread_names: HashMap<u32, String>,
     /// The Python stack that each thread had last, and looks since any of them changed.
     last: HashMap<u32, PythonStack>,
+    /// The native stack that each Python thread had last, from leaf to root.
+    last_native: HashMap<u32, Vec<u64>>,
+    /// For whom a worker works by its library, and since when that is known.
+    callers: HashMap<u32, (Instant, Option<u32>)>,
     unchanged_looks: u32,
+    looks_to_hurry: u32,
 }
 
 impl Target {
@@ -173,7 +195,10 @@ impl Target {
             stacks: Stacks::default(),
             thread_names: HashMap::new(),
             last: HashMap::new(),
+            last_native: HashMap::new(),
+            callers: HashMap::new(),
             unchanged_looks: 0,
+            looks_to_hurry: 0,
         }
     }
 
@@ -228,7 +253,12 @@ impl Target {
                     start: registers.sp,
                     bytes: stack,
                 };
-                let python = self.python(sample.tid, evidence, runs);
+                let python = self.python(&Walked {
+                    tid: sample.tid,
+                    runs,
+                    user: &user.addresses,
+                    evidence,
+                });
                 (user, python)
             }
             // The kernel on its own account: there is nothing to walk.
@@ -257,15 +287,28 @@ impl Target {
         self.unchanged_looks >= CALM
     }
 
-    fn python(&mut self, tid: u32, evidence: Evidence<'_>, runs: bool) -> PythonSide {
+    /// Whether a look came too late not long ago.
+    pub(super) fn hurries(&self) -> bool {
+        self.looks_to_hurry > 0
+    }
+
+    fn python(&mut self, sample: &Walked<'_>) -> PythonSide {
         self.find_interpreter();
         let Interpreter::Found(python) = &mut self.interpreter else {
+            self.unchanged_looks = self.unchanged_looks.saturating_add(1);
             return PythonSide::NoInterpreter;
         };
         self.gathered.looks += 1;
-        match python.look(tid, Some(evidence)) {
+        self.looks_to_hurry = self.looks_to_hurry.saturating_sub(1);
+        let late_before = python.late_looks();
+        let looked = python.look(sample.tid, Some(sample.evidence));
+        if python.late_looks() > late_before || looked == Err(Unread::Torn) {
+            self.looks_to_hurry = HURRY;
+        }
+        match looked {
             Ok(stack) => {
-                self.note(tid, &stack);
+                self.note(sample.tid, &stack);
+                self.last_native.insert(sample.tid, sample.user.to_owned());
                 PythonSide::Own(Some(stack))
             }
             Err(Unread::Torn) => {
@@ -273,15 +316,55 @@ impl Target {
                 self.unchanged_looks = 0;
                 PythonSide::Own(None)
             }
-            Err(Unread::NoPython) => {
-                // A worker that waits works for nobody, unless its stack says so.
-                let only = || python.only_thread().filter(|_| runs);
-                let caller = works_for(evidence.bytes).or_else(only);
-                let caller = caller.and_then(|tid| python.look(tid, None).ok());
-                PythonSide::Worker {
-                    name: self.name_of_thread(tid),
-                    caller,
+            Err(Unread::NoPython) => PythonSide::Worker {
+                name: self.name_of_thread(sample.tid),
+                caller: self.caller(sample),
+            },
+        }
+    }
+
+    /// The Python stack of the thread that a worker works for.
+    fn caller(&mut self, worker: &Walked<'_>) -> Option<PythonStack> {
+        let tid = works_for(worker.evidence.bytes).or_else(|| self.caller_by_library(worker));
+        let Interpreter::Found(python) = &mut self.interpreter else {
+            return None;
+        };
+        let stack = tid.and_then(|tid| python.look(tid, None).ok());
+        match (tid, &stack) {
+            (Some(tid), Some(stack)) => self.note(tid, stack),
+            _ => self.unchanged_looks = self.unchanged_looks.saturating_add(1),
+        }
+        stack
+    }
+
+    /// The only Python thread there is, or the only one that is in the library that the worker is in. A worker that waits works for
+    /// nobody.
+    fn caller_by_library(&mut self, worker: &Walked<'_>) -> Option<u32> {
+        let Interpreter::Found(python) = &mut self.interpreter else {
+            return None;
+        };
+        let threads = python.threads();
+        match threads.as_slice() {
+            _ if !worker.runs => None,
+            [] => None,
+            [only] => Some(*only),
+            _ => {
+                if let Some((when, caller)) = self.callers.get(&worker.tid)
+                    && when.elapsed() < BELIEVED
+                {
+                    return *caller;
                 }
+                let of_worker = libraries(&self.walker, worker.user);
+                let inside = threads.into_iter().map(|tid| {
+                    let mut addresses = where_it_waits(&mut self.walker, tid);
+                    if addresses.is_empty() {
+                        addresses = self.last_native.get(&tid).cloned().unwrap_or_default();
+                    }
+                    (tid, libraries(&self.walker, &addresses))
+                });
+                let caller = only_thread_in(&of_worker, inside);
+                self.callers.insert(worker.tid, (Instant::now(), caller));
+                caller
             }
         }
     }
