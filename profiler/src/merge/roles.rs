@@ -76,6 +76,13 @@ const RUST_THREAD_START: [&str; 4] = [
     "core::ops::function::FnOnce::call_once{{vtable.shim}}",
 ];
 
+/// What the types in the names of Rust's plumbing between a thread's start, or a caught panic, and what runs there have in them.
+const RUST_PLUMBING: [&str; 3] = [
+    "core::panic::unwind_safe::AssertUnwindSafe",
+    "std::thread::lifecycle::",
+    "<alloc::boxed::Box<dyn core::ops::function::FnOnce",
+];
+
 /// What the modules are called that hold the plumbing: the interpreter (a program or a library) and the C library.
 const RUNTIME: [&str; 4] = ["python", "libpython", "libc.so", "libpthread"];
 
@@ -86,7 +93,9 @@ impl Role {
             return Role::Evaluator;
         }
         let plumbing = is_runtime(module) && GLUE.iter().any(|name| matches_name(symbol, name));
-        if plumbing || RUST_THREAD_START.contains(&symbol) {
+        let rust = RUST_THREAD_START.contains(&symbol)
+            || RUST_PLUMBING.iter().any(|part| symbol.contains(part));
+        if plumbing || rust {
             return Role::Glue;
         }
         Role::Plain

@@ -82,7 +82,7 @@ impl<'a> Symbolizer<'a> {
             frames.extend(inlines.at(in_file).iter().map(|symbol| {
                 let name = readable(symbol);
                 let role = role.of_inlined(&name, &module);
-                NativeFrame::new(format!("{name} [{module}]"), role)
+                NativeFrame::new(format!("{} [{module}]", without_long_types(&name)), role)
             }));
         }
         // GCC cuts rare parts off a function and inlines the rest into what keeps the name: to a reader they are one.
@@ -131,6 +131,17 @@ fn readable(symbol: &str) -> String {
         .unwrap_or_else(|| symbol.to_owned())
 }
 
+/// DWARF names a function with all its type parameters; of those that are longer than the name is useful, `…` is left.
+fn without_long_types(name: &str) -> String {
+    match name.find('<') {
+        Some(at) if at > 0 && name.len() > USEFUL_BYTES => format!("{}<…>", &name[..at]),
+        _ => name.to_owned(),
+    }
+}
+
+/// Nobody reads a longer name.
+const USEFUL_BYTES: usize = 80;
+
 /// A module's short name: the path below `site-packages` for Python packages, else the file's name;
 /// the platform part of an extension module's name (`.cpython-311-x86_64-linux-gnu`) is left out.
 fn module_name(path: &Path) -> String {
@@ -170,6 +181,15 @@ mod tests {
         assert_eq!(name("/lib/x86_64-linux-gnu/libc.so.6"), "libc.so.6");
         assert_eq!(name("[vdso]"), "vdso");
         assert_eq!(name(""), "anonymous");
+    }
+
+    #[test]
+    fn long_types_are_left_out() {
+        assert_eq!(without_long_types("sum_block<f32>"), "sum_block<f32>");
+        let long = format!("catch_unwind<{}>", "core::".repeat(20));
+        assert_eq!(without_long_types(&long), "catch_unwind<…>");
+        let method = format!("<{} as Fn>::call", "core::".repeat(20));
+        assert_eq!(without_long_types(&method), method);
     }
 
     #[test]

@@ -33,6 +33,13 @@ impl Memory {
         (self.read(&[address], length, &mut bytes) == length).then_some(bytes)
     }
 
+    /// What there is of a stack from `sp` on, up to 32 KiB.
+    pub fn stack(self, sp: u64) -> Option<Vec<u8>> {
+        // It may end before.
+        let mut sizes = (10..=15).rev().map(|power| 1_usize << power);
+        sizes.find_map(|size| self.bytes(sp, size))
+    }
+
     /// The word at `address`.
     pub fn word(self, address: u64) -> Option<u64> {
         let mut bytes = [0; 8];

@@ -10,8 +10,6 @@ use std::sync::Arc;
 use crate::native::unwind::{Registers, StackWalker};
 use crate::python::Memory;
 
-/// Bytes of a waiting thread's stack that are read.
-const STACK_BYTES: usize = 32 * 1024;
 /// Libraries that everybody uses tell nothing, by the beginning of their names.
 const COMMON: [&str; 9] = [
     "libc.",
@@ -62,12 +60,7 @@ pub fn where_it_waits(walker: &mut StackWalker, tid: u32) -> Vec<u64> {
     let Some((sp, ip)) = file.ok().as_deref().and_then(stack_and_instruction) else {
         return Vec::new();
     };
-    // The stack may end before.
-    let sizes = std::iter::successors(Some(STACK_BYTES), |size| {
-        Some(size / 2).filter(|size| *size >= 1024)
-    });
-    let mut copies = sizes.filter_map(|size| Memory::of(pid).bytes(sp, size));
-    let Some(stack) = copies.next() else {
+    let Some(stack) = Memory::of(pid).stack(sp) else {
         return Vec::new();
     };
     let registers = Registers {

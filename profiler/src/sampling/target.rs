@@ -12,8 +12,8 @@ use super::record::RawSample;
 use crate::interner::{Interned, Interner};
 use crate::merge::Role;
 use crate::native::maps::{Mapping, Maps};
-use crate::native::unwind::{NativeStack, StackWalker};
-use crate::python::{Evidence, PythonReader, PythonStack, Unread};
+use crate::native::unwind::{NativeStack, Registers, StackWalker};
+use crate::python::{Evidence, Memory, PythonReader, PythonStack, Unread};
 
 /// How long to wait between looks for an interpreter in a process that has just begun to run, ns.
 const RETRY_NS: u64 = 50_000_000;
@@ -245,13 +245,14 @@ impl Target {
 
     /// Walks a sample and looks at the Python stack that belongs to it. The thread runs, or is about to wait.
     pub(super) fn look(&mut self, sample: RawSample, runs: bool) -> Sight {
-        let (user, python) = match &sample.user {
+        let (user, python) = match sample.user {
             Some((registers, stack)) => {
-                let (user, calls) = self.walker.walk(*registers, stack);
+                let stack = self.stack(registers, stack);
+                let (user, calls) = self.walker.walk(registers, &stack);
                 let evidence = Evidence {
                     calls: &calls,
                     start: registers.sp,
-                    bytes: stack,
+                    bytes: &stack,
                 };
                 let python = self.python(&Walked {
                     tid: sample.tid,
@@ -275,6 +276,17 @@ impl Target {
             user: self.stacks.user.intern(Box::new(user)),
             python,
         }
+    }
+
+    /// The bytes of a sample's stack. The kernel gives none where their page is not mapped at that instant, as that of a thread that
+    /// has not touched its stack for a while may be: then they are still there, and count if they lead to the root.
+    fn stack(&mut self, registers: Registers, copy: Vec<u8>) -> Vec<u8> {
+        if !copy.is_empty() {
+            return copy;
+        }
+        let late = Memory::of(self.pid()).stack(registers.sp);
+        let late = late.filter(|stack| self.walker.walk(registers, stack).0.complete);
+        late.unwrap_or(copy)
     }
 
     /// Keeps a sample.
