@@ -24,7 +24,7 @@ EXTENSION := Cargo.toml Cargo.lock $(shell find pyext kernels -type f \
 SCRIPTS := .ci/run $(shell grep -lrsE '^\#!.*\b(ba)?sh\b' scripts container)
 
 # The interpreter that the extension is built for, in every cargo command alike.
-export PYO3_PYTHON := $(abspath $(VENV_PYTHON))
+export PYO3_PYTHON := $(CURDIR)/$(VENV_PYTHON)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: build profile test lint clean rust binary
@@ -35,7 +35,7 @@ profile: build
 	$(PROF) --op $(OP) --shape $(SHAPE) --dtype $(DTYPE) --python $(VENV_PYTHON) $(ARGS)
 
 test: lint build
-	RAPTORS_PROF_PYTHON=$(abspath $(VENV_PYTHON)) cargo test --locked --workspace
+	RAPTORS_PROF_PYTHON="$(CURDIR)/$(VENV_PYTHON)" cargo test --locked --workspace
 	cargo test --locked -p raptors-kernels --features scalar
 	$(VENV_PYTHON) -m pytest pyext
 
@@ -47,7 +47,7 @@ lint: rust $(VENV)/pins.stamp
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy --strict profiler/src/worker.py
-	cd pyext && $(abspath $(VENV_PYTHON)) -m mypy
+	cd pyext && "$(CURDIR)/$(VENV_PYTHON)" -m mypy
 	@command -v shellcheck > /dev/null || { echo 'make: shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
 	shellcheck $(SCRIPTS)
 
