@@ -78,6 +78,17 @@ impl PythonReader {
         Ok(reader)
     }
 
+    /// Of the interpreter in process `pid`, which was just forked from this one's; `None` while our own reading is not confirmed.
+    pub fn forked(&self, pid: u32) -> Option<PythonReader> {
+        match &self.source {
+            Source::Own(own) => Some(PythonReader {
+                source: Source::Own(Box::new(own.forked(pid))),
+                stacks: Interner::default(),
+            }),
+            Source::Spy { .. } => None,
+        }
+    }
+
     /// The stack of thread `tid`, as near as can be to the time of the sample that gave the evidence.
     ///
     /// # Errors

@@ -47,6 +47,11 @@ impl StackReader {
         }
     }
 
+    /// Of the same interpreter in process `pid`, which was just forked from this one.
+    pub fn forked(&self, pid: u32) -> StackReader {
+        StackReader::new(pid, self.layout, self.interpreter)
+    }
+
     /// So many looks came when the memory was another function's.
     pub fn late_looks(&self) -> u64 {
         self.late_looks

@@ -1,6 +1,7 @@
 //! Which thread state belongs to which kernel thread.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::layout::Layout;
@@ -25,6 +26,8 @@ pub struct Threads {
 struct State {
     address: u64,
     pthread: u64,
+    /// What the interpreter says is the kernel's id. In a child process it may be that of the parent's thread.
+    native: Option<u64>,
 }
 
 impl Threads {
@@ -68,7 +71,7 @@ impl Threads {
         let same = word_at(&bytes, layout.pthread) == Some(state.pthread)
             && layout
                 .native_thread
-                .is_none_or(|offset| word_at(&bytes, offset) == Some(u64::from(tid)));
+                .is_none_or(|offset| word_at(&bytes, offset) == state.native);
         same.then_some(bytes)
     }
 
@@ -84,24 +87,27 @@ impl Threads {
                 break;
             };
             let pthread = word_at(&bytes, layout.pthread).unwrap_or(0);
-            let state = State {
-                address: next,
-                pthread,
-            };
             let native = layout
                 .native_thread
                 .and_then(|offset| word_at(&bytes, offset));
-            found.push((state, native.and_then(|id| u32::try_from(id).ok())));
+            found.push(State {
+                address: next,
+                pthread,
+                native,
+            });
             next = word_at(&bytes, layout.next_thread).unwrap_or(0);
         }
-        let pthreads: Vec<u64> = found.iter().map(|(state, _)| state.pthread).collect();
+        let pthreads: Vec<u64> = found.iter().map(|state| state.pthread).collect();
         let by_pthread = match layout.native_thread {
             Some(_) => None,
             None => Some(self.ids.of(memory.pid(), &pthreads)),
         };
-        let single = (found.len() == 1).then(|| memory.pid());
-        for (state, native) in found {
+        let pid = memory.pid();
+        let single = (found.len() == 1).then_some(pid);
+        for state in found {
+            let native = state.native.and_then(|id| u32::try_from(id).ok());
             let tid = native
+                .filter(|tid| single.is_none() || is_thread_of(pid, *tid))
                 .or_else(|| by_pthread?.get(&state.pthread).copied())
                 .or(single);
             if let Some(tid) = tid {
@@ -109,6 +115,10 @@ impl Threads {
             }
         }
     }
+}
+
+fn is_thread_of(pid: u32, tid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}/task/{tid}")).exists()
 }
 
 /// Bytes of a thread state up to the furthest field that is read.

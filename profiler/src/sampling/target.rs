@@ -202,9 +202,13 @@ impl Target {
         }
     }
 
-    /// A process that was just forked from this one: it has the same mappings.
+    /// A process that was just forked from this one: it has the same mappings, and the same interpreter.
     pub(super) fn forked(&self, pid: u32) -> Target {
-        Target::new(pid, self.walker.maps().clone(), None)
+        let python = match &self.interpreter {
+            Interpreter::Found(python) => python.forked(pid).map(Box::new),
+            Interpreter::NotYet { .. } => None,
+        };
+        Target::new(pid, self.walker.maps().clone(), python)
     }
 
     /// The process.
