@@ -213,10 +213,13 @@ impl StackWalker {
     }
 
     fn is_evaluator(&mut self, address: u64) -> bool {
+        if let Some(known) = self.evaluator.known.get(&address) {
+            return *known;
+        }
         let Some(file) = self.met_file_at(address).cloned() else {
             return false;
         };
-        self.evaluator.runs_at(address, &file)
+        self.evaluator.look_up(address, &file)
     }
 }
 
@@ -233,10 +236,7 @@ impl Evaluator {
         self.known.clear();
     }
 
-    fn runs_at(&mut self, address: u64, file: &LoadedFile) -> bool {
-        if let Some(known) = self.known.get(&address) {
-            return *known;
-        }
+    fn look_up(&mut self, address: u64, file: &LoadedFile) -> bool {
         let name = file.path.file_name().map(|name| name.to_string_lossy());
         let may = name.is_some_and(|name| Role::may_hold_evaluator(&name));
         let runs = may && self.symbol_is_evaluator(address, file);

@@ -88,14 +88,16 @@ impl<'a> Frames<'a> {
     pub fn expect(&mut self, addresses: &[u64]) {
         let mut rest = addresses;
         while !rest.is_empty() {
-            let read = self.memory.many(rest, self.layout.frame_bytes);
-            for (&address, bytes) in rest.iter().zip(&read) {
+            let bytes = self.memory.many(rest, self.layout.frame_bytes);
+            let read = bytes.chunks_exact(self.layout.frame_bytes);
+            let count = read.len();
+            for (&address, bytes) in rest.iter().zip(read) {
                 if let Some(frame) = RawFrame::parse(self.layout, address, bytes) {
                     self.seen.insert(address, frame);
                 }
             }
             // The next one can't be read.
-            rest = rest.get(read.len() + 1..).unwrap_or_default();
+            rest = rest.get(count + 1..).unwrap_or_default();
         }
     }
 

@@ -11,6 +11,19 @@ use super::frames::{Frames, Kind, RawFrame};
 use super::layout::{Layout, Linkage};
 use super::place::{Evidence, Place, Pointer};
 
+/// What looks teach of an interpreter.
+#[derive(Default)]
+pub struct Learned {
+    /// Where the evaluator keeps its `_PyCFrame` or entry frame.
+    place: Place,
+    /// Where it keeps its pointer to the next instruction while it calls another function, and while it runs.
+    pointers: [Pointer; 2],
+    /// Which code objects called which.
+    calls_seen: HashSet<(u64, u64)>,
+    /// Looks at which the memory was another function's.
+    pub late_looks: u64,
+}
+
 /// Puts together what was at the instant; learns on the way where the evaluator keeps its own.
 pub struct Instant<'a, 'f> {
     /// The version's layout.
@@ -19,14 +32,8 @@ pub struct Instant<'a, 'f> {
     pub frames: &'a mut Frames<'f>,
     /// The code objects that were met.
     pub codes: &'a CodeNames,
-    /// Where the evaluator keeps its `_PyCFrame` or entry frame.
-    pub place: &'a mut Place,
-    /// Where it keeps its pointer to the next instruction while it calls another function, and while it runs.
-    pub pointers: &'a mut [Pointer; 2],
-    /// Looks at which the memory was another function's.
-    pub late_looks: &'a mut u64,
-    /// Which code objects called which.
-    pub calls_seen: &'a mut HashSet<(u64, u64)>,
+    /// What was learned before.
+    pub learned: &'a mut Learned,
     /// What the sample says.
     pub evidence: Evidence<'a>,
 }
@@ -39,12 +46,12 @@ impl Instant<'_, '_> {
         match self.layout.linkage {
             Linkage::Objects { .. } => self.objects(late),
             Linkage::CFrames { current, .. } => {
-                self.place.sight(self.evidence.calls, anchor);
+                self.learned.place.sight(self.evidence.calls, anchor);
                 self.by_cframes(current)
             }
             Linkage::Frames { .. } => {
                 for shim in late.iter().filter(|frame| frame.kind == Kind::Shim) {
-                    self.place.sight(self.evidence.calls, shim.address);
+                    self.learned.place.sight(self.evidence.calls, shim.address);
                 }
                 self.by_entry_frames(late)
             }
@@ -58,7 +65,7 @@ impl Instant<'_, '_> {
             .iter()
             .map(|call| {
                 self.evidence
-                    .word(self.place.of(*call)?.wrapping_add(current))
+                    .word(self.learned.place.of(*call)?.wrapping_add(current))
             })
             .collect::<Option<_>>()?;
         let chain = self.frames.walk(*innermost.last()?)?;
@@ -85,7 +92,7 @@ impl Instant<'_, '_> {
         let calls = self.evidence.calls;
         let entries: Vec<u64> = calls
             .iter()
-            .map(|call| self.place.of(*call))
+            .map(|call| self.learned.place.of(*call))
             .collect::<Option<_>>()?;
         let innermost = calls.len().checked_sub(1)?;
         let told = self.told(innermost);
@@ -101,13 +108,12 @@ impl Instant<'_, '_> {
             told.is_none_or(|(told, _)| Some(told) == code)
         };
         let found = match runs(&first) {
-            true => Some(first.clone()),
-            false => chains.find(runs),
+            true => Ok(first),
+            false => chains.find(runs).ok_or(first),
         };
-        match (found, told) {
-            (Some(chain), told) => Some(self.seen(with_instruction(chain, told))),
-            (None, Some(told)) => self.settled(first, told),
-            (None, None) => None,
+        match found {
+            Ok(chain) => Some(self.seen(with_instruction(chain, told))),
+            Err(first) => self.settled(first, told?),
         }
     }
 
@@ -132,7 +138,7 @@ impl Instant<'_, '_> {
     fn seen(&mut self, chain: Vec<RawFrame>) -> Vec<RawFrame> {
         let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
         if let (Some(leaf), Some(caller)) = (functions.next(), functions.next()) {
-            self.calls_seen.insert((caller.code, leaf.code));
+            self.learned.calls_seen.insert((caller.code, leaf.code));
         }
         chain
     }
@@ -144,11 +150,11 @@ impl Instant<'_, '_> {
         let code = told.0;
         let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
         let leaf = functions.next()?.code;
-        let calls = |caller, function| self.calls_seen.contains(&(caller, function));
+        let calls = |caller, function| self.learned.calls_seen.contains(&(caller, function));
         if calls(leaf, code) || calls(code, leaf) {
             return Some(chain);
         }
-        *self.late_looks += 1;
+        self.learned.late_looks += 1;
         calls(functions.next()?.code, code).then(|| with_instruction(chain, Some(told)))
     }
 
@@ -159,19 +165,13 @@ impl Instant<'_, '_> {
             .filter(|frame| frame.kind != Kind::Shim)?;
         let chain = self.frames.walk_some(top, most)?;
         let shims = chain.iter().filter(|frame| frame.kind == Kind::Shim);
-        let mut fits = 0;
-        for (shim, entry) in shims.zip(entries.iter().rev()) {
-            if shim.address != *entry {
-                return None;
-            }
-            fits += 1;
-        }
-        (fits == entries.len()).then_some(chain)
+        let innermost = shims.map(|shim| shim.address).take(entries.len());
+        innermost.eq(entries.iter().rev().copied()).then_some(chain)
     }
 
     fn learn(&mut self) {
         for (index, call) in self.evidence.calls.iter().enumerate() {
-            let pointer = &mut self.pointers[usize::from(call.runs)];
+            let pointer = &mut self.learned.pointers[usize::from(call.runs)];
             if pointer.is_settled() {
                 continue;
             }
@@ -185,7 +185,7 @@ impl Instant<'_, '_> {
     fn told(&self, index: usize) -> Option<(u64, u64)> {
         let words = self.evidence.words_of_call(index);
         let runs = self.evidence.calls[index].runs;
-        let mut pointers = self.pointers[usize::from(runs)].of(&words).iter();
+        let mut pointers = self.learned.pointers[usize::from(runs)].of(&words).iter();
         pointers.find_map(|pointer| self.codes.at(self.layout, *pointer))
     }
 
@@ -285,10 +285,7 @@ fn leaves(chain: &[RawFrame]) -> Vec<u64> {
         if begins {
             leaves.push(frame.address);
         }
-        begins = match frame.kind {
-            Kind::Entry | Kind::Shim => true,
-            Kind::Inner => false,
-        };
+        begins = frame.kind != Kind::Inner;
     }
     leaves.reverse();
     leaves

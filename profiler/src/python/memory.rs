@@ -47,14 +47,12 @@ impl Memory {
     }
 
     /// `length` bytes at each of `addresses`, one after the other, until one can't be read or [`MAX_PLACES`] are.
-    pub fn many(self, addresses: &[u64], length: usize) -> Vec<Vec<u8>> {
+    pub fn many(self, addresses: &[u64], length: usize) -> Vec<u8> {
         let addresses = &addresses[..addresses.len().min(MAX_PLACES)];
         let mut bytes = vec![0; addresses.len() * length];
         let read = self.read(addresses, length, &mut bytes);
-        bytes[..read]
-            .chunks_exact(length)
-            .map(<[u8]>::to_vec)
-            .collect()
+        bytes.truncate(read - read % length);
+        bytes
     }
 
     fn read(self, addresses: &[u64], length: usize, into: &mut [u8]) -> usize {
@@ -86,6 +84,7 @@ mod tests {
         assert_eq!(memory.word(start + 8), Some(2));
         assert_eq!(memory.word(8), None);
         let read = memory.many(&[start, start + 16, 8, start], 8);
+        let read: Vec<&[u8]> = read.chunks_exact(8).collect();
         assert_eq!(read, [1_u64.to_ne_bytes(), 3_u64.to_ne_bytes()]);
         assert_eq!(memory.bytes(start, 24).map(|bytes| bytes.len()), Some(24));
         assert_eq!(word_at(&[0; 8], 1), None);

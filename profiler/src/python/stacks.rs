@@ -3,15 +3,15 @@
 //! In: the interpreter's memory, read late and without stopping anybody, and what the sample's own stack copy says of that
 //! instant. Out: frames from root to leaf.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::Unread;
 use super::code::CodeNames;
 use super::frames::{Frames, Kind, RawFrame};
-use super::instant::Instant;
+use super::instant::{Instant, Learned};
 use super::layout::{Layout, Linkage};
 use super::memory::{Memory, word_at};
-use super::place::{Evidence, Place, Pointer};
+use super::place::Evidence;
 use super::threads::Threads;
 use crate::merge::PythonFrame;
 
@@ -21,10 +21,7 @@ pub struct StackReader {
     layout: Layout,
     interpreter: u64,
     threads: Threads,
-    place: Place,
-    pointers: [Pointer; 2],
-    calls_seen: HashSet<(u64, u64)>,
-    late_looks: u64,
+    learned: Learned,
     names: CodeNames,
     /// The frames that a thread had at the last look.
     last: HashMap<u32, Vec<u64>>,
@@ -38,10 +35,7 @@ impl StackReader {
             layout,
             interpreter,
             threads: Threads::default(),
-            place: Place::default(),
-            pointers: Default::default(),
-            calls_seen: HashSet::new(),
-            late_looks: 0,
+            learned: Learned::default(),
             names: CodeNames::default(),
             last: HashMap::new(),
         }
@@ -54,7 +48,7 @@ impl StackReader {
 
     /// So many looks came when the memory was another function's.
     pub fn late_looks(&self) -> u64 {
-        self.late_looks
+        self.learned.late_looks
     }
 
     /// The threads with Python state.
@@ -100,10 +94,7 @@ impl StackReader {
                 layout: &layout,
                 frames: &mut frames,
                 codes: &self.names,
-                place: &mut self.place,
-                pointers: &mut self.pointers,
-                calls_seen: &mut self.calls_seen,
-                late_looks: &mut self.late_looks,
+                learned: &mut self.learned,
                 evidence,
             }
             .frames(late.as_deref().unwrap_or_default(), anchor)?,

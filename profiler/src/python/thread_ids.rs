@@ -5,8 +5,8 @@
 //! which every structure holds the id of another thread of the process.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+
+use super::memory::Memory;
 
 /// `struct pthread` of glibc is a little over 2 KiB long; the id lies in its first half.
 const SEARCHED_BYTES: usize = 1536;
@@ -32,14 +32,10 @@ impl ThreadIds {
 }
 
 fn read(pid: u32, pthreads: &[u64]) -> Option<HashMap<u64, u32>> {
-    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let memory = Memory::of(pid);
     let structures: Vec<Vec<u8>> = pthreads
         .iter()
-        .map(|pthread| {
-            let mut bytes = vec![0; SEARCHED_BYTES];
-            memory.read_exact_at(&mut bytes, *pthread).ok()?;
-            Some(bytes)
-        })
+        .map(|pthread| memory.bytes(*pthread, SEARCHED_BYTES))
         .collect::<Option<_>>()?;
     let tids = tasks(pid)?;
     let ids = find_ids(&structures, &tids)?;

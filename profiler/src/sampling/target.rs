@@ -160,7 +160,7 @@ struct Walked<'a> {
     tid: u32,
     /// Whether its thread runs, or is about to wait.
     runs: bool,
-    user: &'a [u64],
+    user: &'a Interned<NativeStack>,
     evidence: Evidence<'a>,
 }
 
@@ -173,8 +173,8 @@ pub struct Target {
     thread_names: HashMap<u32, String>,
     /// The Python stack that each thread had last, and looks since any of them changed.
     last: HashMap<u32, PythonStack>,
-    /// The native stack that each Python thread had last, from leaf to root.
-    last_native: HashMap<u32, Vec<u64>>,
+    /// The native stack that each Python thread had last.
+    last_native: HashMap<u32, Interned<NativeStack>>,
     /// For whom a worker works by its library, and since when that is known.
     callers: HashMap<u32, (Instant, Option<u32>)>,
     unchanged_looks: u32,
@@ -253,6 +253,7 @@ impl Target {
             Some((registers, stack)) => {
                 let stack = self.stack(registers, stack);
                 let (user, calls) = self.walker.walk(registers, &stack);
+                let user = self.stacks.user.intern(Box::new(user));
                 let evidence = Evidence {
                     calls: &calls,
                     start: registers.sp,
@@ -261,23 +262,24 @@ impl Target {
                 let python = self.python(&Walked {
                     tid: sample.tid,
                     runs,
-                    user: &user.addresses,
+                    user: &user,
                     evidence,
                 });
                 (user, python)
             }
             // The kernel on its own account: there is nothing to walk.
-            None => (
-                NativeStack {
+            None => {
+                let user = NativeStack {
                     addresses: Vec::new(),
                     complete: true,
-                },
-                PythonSide::NoInterpreter,
-            ),
+                };
+                let user = self.stacks.user.intern(Box::new(user));
+                (user, PythonSide::NoInterpreter)
+            }
         };
         Sight {
             kernel: self.stacks.kernel.intern(sample.kernel),
-            user: self.stacks.user.intern(Box::new(user)),
+            user,
             python,
         }
     }
@@ -324,7 +326,7 @@ impl Target {
         match looked {
             Ok(stack) => {
                 self.note(sample.tid, &stack);
-                self.last_native.insert(sample.tid, sample.user.to_owned());
+                self.last_native.insert(sample.tid, sample.user.clone());
                 PythonSide::Own(Some(stack))
             }
             Err(Unread::Torn) => {
@@ -370,13 +372,14 @@ impl Target {
                 {
                     return *caller;
                 }
-                let of_worker = libraries(&self.walker, worker.user);
+                let of_worker = libraries(&self.walker, &worker.user.addresses);
                 let inside = threads.into_iter().map(|tid| {
-                    let mut addresses = where_it_waits(&mut self.walker, tid);
-                    if addresses.is_empty() {
-                        addresses = self.last_native.get(&tid).cloned().unwrap_or_default();
-                    }
-                    (tid, libraries(&self.walker, &addresses))
+                    let waits = where_it_waits(&mut self.walker, tid);
+                    let addresses = match self.last_native.get(&tid) {
+                        Some(ran) if waits.is_empty() => &ran.addresses,
+                        _ => &waits,
+                    };
+                    (tid, libraries(&self.walker, addresses))
                 });
                 let caller = only_thread_in(&of_worker, inside);
                 self.callers.insert(worker.tid, (Instant::now(), caller));
