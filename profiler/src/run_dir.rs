@@ -72,7 +72,7 @@ impl RunDir {
         if out.is_some() && !is_free(&path).map_err(unwritable)? {
             return Err(RunDirError::Taken { path });
         }
-        if path.is_dir() {
+        if out.is_some() && path.is_dir() {
             let path = path.canonicalize().map_err(unwritable)?;
             let temporary = Scratch::create(&path, FOR_ALL).map_err(unwritable)?;
             return Ok(RunDir {
