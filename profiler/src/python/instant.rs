@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::code::CodeNames;
 use super::frames::{Frames, Kind, RawFrame};
 use super::layout::{Layout, Linkage};
-use super::place::{Evidence, Place, Pointer};
+use super::place::{EvaluatorCall, Evidence, Place, Pointer};
 
 /// What looks teach of an interpreter.
 #[derive(Default)]
@@ -23,6 +23,9 @@ pub struct Learned {
     /// Looks at which the memory was another function's.
     pub late_looks: u64,
 }
+
+/// See [`Instant::whereabouts`]: stack pointers and instructions, from root to leaf.
+pub type Whereabouts = Vec<(u64, u64)>;
 
 /// Puts together what was at the instant; learns on the way where the evaluator keeps its own.
 pub struct Instant<'a, 'f> {
@@ -56,6 +59,17 @@ impl Instant<'_, '_> {
                 self.by_entry_frames(late)
             }
         }
+    }
+
+    /// Where each evaluator call lies on the native stack, and the instruction it is at; `None` while the evaluator itself runs. Two
+    /// samples of a thread that stays in one call of a C function have the same.
+    pub fn whereabouts(&self) -> Option<Whereabouts> {
+        let calls = self.evidence.calls;
+        if calls.last()?.runs {
+            return None;
+        }
+        let place = |(index, call): (usize, &EvaluatorCall)| Some((call.cfa, self.told(index)?.1));
+        calls.iter().enumerate().map(place).collect()
     }
 
     /// Each evaluator call has a `_PyCFrame` in its native frame, which points to its innermost frame.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::Unread;
 use super::code::CodeNames;
 use super::frames::{Frames, Kind, RawFrame};
-use super::instant::{Instant, Learned};
+use super::instant::{Instant, Learned, Whereabouts};
 use super::layout::{Layout, Linkage};
 use super::memory::{Memory, word_at};
 use super::place::Evidence;
@@ -23,8 +23,18 @@ pub struct StackReader {
     threads: Threads,
     learned: Learned,
     names: CodeNames,
-    /// The frames that a thread had at the last look.
-    last: HashMap<u32, Vec<u64>>,
+    /// What the last look at a thread found.
+    last: HashMap<u32, Found>,
+}
+
+/// A look at a thread.
+struct Found {
+    /// The addresses of its frames.
+    frames: Vec<u64>,
+    /// Where it was, if it was in a C function.
+    whereabouts: Option<Whereabouts>,
+    /// Its stack, if that was read.
+    stack: Option<Vec<PythonFrame>>,
 }
 
 impl StackReader {
@@ -72,6 +82,8 @@ impl StackReader {
         self.read(tid, &state, evidence).ok_or(Unread::Torn)
     }
 
+    /// The stack as the memory has it; where that is another function's already, what the last look found, if the thread has not left
+    /// the C function that it was in.
     fn read(
         &mut self,
         tid: u32,
@@ -80,28 +92,41 @@ impl StackReader {
     ) -> Option<Vec<PythonFrame>> {
         let layout = self.layout;
         let mut frames = Frames::new(self.memory, &layout);
-        if let Some(last) = self.last.get(&tid) {
-            frames.expect(last);
+        let before = self.last.remove(&tid);
+        if let Some(before) = &before {
+            frames.expect(&before.frames);
         }
         let (top, anchor) = self.late_top(state)?;
         let late = frames.walk(top);
         for frame in late.iter().flatten() {
             self.names.meet(self.memory, &layout, frame.code);
         }
+        let mut whereabouts = None;
         let chain = match evidence.filter(|evidence| !evidence.calls.is_empty()) {
-            None => late?,
-            Some(evidence) => Instant {
-                layout: &layout,
-                frames: &mut frames,
-                codes: &self.names,
-                learned: &mut self.learned,
-                evidence,
+            None => late,
+            Some(evidence) => {
+                let mut instant = Instant {
+                    layout: &layout,
+                    frames: &mut frames,
+                    codes: &self.names,
+                    learned: &mut self.learned,
+                    evidence,
+                };
+                whereabouts = instant.whereabouts();
+                instant.frames(late.as_deref().unwrap_or_default(), anchor)
             }
-            .frames(late.as_deref().unwrap_or_default(), anchor)?,
         };
-        self.last
-            .insert(tid, chain.iter().map(|frame| frame.address).collect());
-        self.named(&chain)
+        let read = chain.as_ref().and_then(|chain| self.named(chain));
+        let stayed = |before: &Found| whereabouts.is_some() && before.whereabouts == whereabouts;
+        let stack = read.or_else(|| before.filter(stayed)?.stack);
+        let addresses = chain.iter().flatten().map(|frame| frame.address);
+        let found = Found {
+            frames: addresses.collect(),
+            whereabouts,
+            stack: stack.clone(),
+        };
+        self.last.insert(tid, found);
+        stack
     }
 
     /// The thread's innermost frame, and what it points to on its native stack.
