@@ -28,11 +28,11 @@ pub struct Learned {
 pub type Whereabouts = Vec<(u64, u64)>;
 
 /// Puts together what was at the instant; learns on the way where the evaluator keeps its own.
-pub struct Instant<'a, 'f> {
+pub struct Instant<'a> {
     /// The version's layout.
     pub layout: &'a Layout,
     /// Frames as the memory has them.
-    pub frames: &'a mut Frames<'f>,
+    pub frames: &'a mut Frames,
     /// The code objects that were met.
     pub codes: &'a CodeNames,
     /// What was learned before.
@@ -41,7 +41,7 @@ pub struct Instant<'a, 'f> {
     pub evidence: Evidence<'a>,
 }
 
-impl Instant<'_, '_> {
+impl Instant<'_> {
     /// The frames from leaf to root; `None` where the memory says nothing that fits the sample. `late` are the thread's frames
     /// as they are now, from leaf to root; `anchor` is what it points to that lies on its native stack (`_PyCFrame`).
     pub fn frames(&mut self, late: &[RawFrame], anchor: u64) -> Option<Vec<RawFrame>> {
@@ -226,7 +226,7 @@ impl Instant<'_, '_> {
     fn object_of_call(&mut self, index: usize, outer: Option<u64>, class: u64) -> Option<RawFrame> {
         let words = self.pointers(index);
         let told = self.told(index);
-        let objects = |frames: &Frames<'_>| {
+        let objects = |frames: &Frames| {
             let objects = words.iter().filter_map(|word| frames.seen(*word));
             objects
                 .filter(|frame| frame.class == class)
