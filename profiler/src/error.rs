@@ -70,9 +70,10 @@ impl Error {
 
 fn of_worker(error: &WorkerError) -> Exit {
     match error {
-        WorkerError::Spawn { .. } | WorkerError::NotPython { .. } | WorkerError::TooOld { .. } => {
-            Exit::BadInput
-        }
+        WorkerError::Spawn { .. }
+        | WorkerError::NotPython { .. }
+        | WorkerError::TooOld { .. }
+        | WorkerError::Unfit { .. } => Exit::BadInput,
         WorkerError::Missing { .. } | WorkerError::Refused { .. } | WorkerError::Source(_) => {
             Exit::Denied
         }

@@ -104,4 +104,6 @@ pub enum SamplingStatus {
     Denied,
     /// It began, and went wrong.
     Failed,
+    /// It was not asked for.
+    Skipped,
 }

@@ -28,10 +28,10 @@ pub fn table(summary: &Summary, directory: &Path) -> String {
     );
     lines.push(String::new());
     if let Some(comparison) = &summary.comparison {
-        lines.extend(verdict(comparison));
+        lines.extend(verdict(comparison, summary.cell.op.backends()));
     }
     let (threads, simd) = (&summary.environment.threads, &summary.environment.simd);
-    if summary.backends.contains_key(Backend::Raptors.name()) {
+    if summary.environment.raptors.is_some() {
         lines.push(format!(
             "threads up to {}, SIMD {}",
             choice(threads, "all cores"),
@@ -138,7 +138,7 @@ fn count(backend: &BackendSummary, events: &[&str]) -> Option<Count> {
     })
 }
 
-fn verdict(comparison: &Comparison) -> Vec<String> {
+fn verdict(comparison: &Comparison, [baseline, candidate]: [Backend; 2]) -> Vec<String> {
     let Comparison { ratio, pairs, .. } = comparison;
     let interval = comparison
         .ci95
@@ -147,11 +147,17 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
         });
     let floor = comparison.noise_floor.map_or("unknown".to_owned(), percent);
     let sentence = match comparison.verdict {
-        Verdict::Faster => format!("Raptors is faster: NumPy takes {ratio:.2} times as long."),
-        Verdict::Slower => format!(
-            "Raptors is slower: it takes {:.2} times as long as NumPy.",
-            1.0 / ratio
-        ),
+        Verdict::Faster => sentence(format!(
+            "{} is faster: {} takes {ratio:.2} times as long.",
+            subject(candidate),
+            subject(baseline)
+        )),
+        Verdict::Slower => sentence(format!(
+            "{} is slower: it takes {:.2} times as long as {}.",
+            subject(candidate),
+            1.0 / ratio,
+            subject(baseline)
+        )),
         Verdict::Same => format!(
             "Both take the same time, within {}.",
             percent(comparison.margin)
@@ -162,6 +168,21 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
         format!("ratio {ratio:.3}, {interval}, {pairs} pairs, noise floor {floor}"),
         sentence,
     ]
+}
+
+/// What a backend is called within a sentence.
+fn subject(backend: Backend) -> String {
+    match backend {
+        Backend::Numpy | Backend::Raptors => backend.title().to_owned(),
+        Backend::Baseline | Backend::Candidate => format!("the {}", backend.name()),
+    }
+}
+
+/// With a capital letter in front.
+fn sentence(text: String) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).collect()
 }
 
 fn choice<T: std::fmt::Display>(choice: &Choice<T>, default: &str) -> String {
@@ -188,10 +209,11 @@ fn profile(name: &str, backend: &BackendSummary) -> Vec<String> {
         // The reason is a message on stderr, once for all backends.
         None => {
             let status = match sampling.status {
-                SamplingStatus::Denied => "denied",
-                SamplingStatus::Failed | SamplingStatus::Recorded => "failed",
+                SamplingStatus::Denied => "sampling denied",
+                SamplingStatus::Failed | SamplingStatus::Recorded => "sampling failed",
+                SamplingStatus::Skipped => "as none was asked for",
             };
-            vec![format!("{name}: no profile, sampling {status}")]
+            vec![format!("{name}: no profile, {status}")]
         }
     };
     lines.extend(top_frames(&backend.top));
@@ -252,11 +274,16 @@ mod tests {
             verdict: Verdict::Slower,
         };
         assert_eq!(
-            verdict(&comparison),
+            verdict(&comparison, [Backend::Numpy, Backend::Raptors]),
             [
                 "ratio 0.500, 95 % interval 0.490 to 0.510, 100 pairs, noise floor 1.2 %",
                 "Raptors is slower: it takes 2.00 times as long as NumPy."
             ]
+        );
+        let own = verdict(&comparison, [Backend::Baseline, Backend::Candidate]);
+        assert_eq!(
+            own[1],
+            "The candidate is slower: it takes 2.00 times as long as the baseline."
         );
     }
 

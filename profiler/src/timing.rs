@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::compare::{self, Side, Timed};
+use crate::compare::{self, Timed};
 use crate::plan::Backend;
 use crate::progress::Progress;
 use crate::worker::{Worker, WorkerError};
@@ -66,16 +66,12 @@ impl Timings {
         self.of(backend).map(|window| window.calls).sum()
     }
 
-    /// What [`compare::compare`] judges: NumPy as baseline, Raptors as candidate.
+    /// What [`compare::compare`] judges.
     pub fn interleaved(&self) -> Vec<Timed> {
-        let side = |backend| match backend {
-            Backend::Numpy => Side::Baseline,
-            Backend::Raptors => Side::Candidate,
-        };
         self.0
             .iter()
             .map(|window| Timed {
-                side: side(window.backend),
+                side: window.backend.side(),
                 ns: window.ns_per_call(),
             })
             .collect()

@@ -130,6 +130,7 @@ impl Worker {
                 message,
             }),
             Reply::Refused { message } => Err(WorkerError::Refused { message }),
+            Reply::Unfit { message } => Err(WorkerError::Unfit { message }),
             Reply::Missing { module } => Err(WorkerError::Missing {
                 mend: mend(&self.python, &module),
                 python: self.python.clone(),

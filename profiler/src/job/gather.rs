@@ -51,10 +51,9 @@ impl Gathered {
     /// Whether every step gave what it is for.
     pub(super) fn is_complete(&self) -> bool {
         self.counters_denied.is_none()
-            && self.profiles.values().all(|profiled| {
-                profiled
-                    .as_ref()
-                    .is_ok_and(|profile| profile.sampling.in_op > 0)
+            && self.profiles.values().all(|profiled| match profiled {
+                Ok(profile) => profile.sampling.in_op > 0,
+                Err(none) => none.status == SamplingStatus::Skipped,
             })
     }
 
@@ -90,6 +89,7 @@ impl Gathered {
                     }
                 ),
                 Ok(_) => continue,
+                Err(none) if none.status == SamplingStatus::Skipped => continue,
                 Err(none) if self.counters_denied.is_some() => {
                     format!(
                         "no profile, and no counters but getrusage's: {}",
@@ -115,11 +115,12 @@ pub(super) fn gather(
     progress.step("start Python");
     let (mut worker, hello) = Worker::start(plan)?;
     let mut counters = Counters::open(hello.pid);
-    let mut recorder = Recorder::open(hello.pid, plan.rate_hz);
+    let mut recorder = open_recorder(plan, hello.pid);
     gathered.counters_denied = counters.denied().map(str::to_owned);
     gathered.hello = Some(hello);
     progress.step("prepare the inputs");
-    gathered.ready = Some(worker.set_up(&plan.cell, &plan.backends, SEED)?);
+    let ready = worker.set_up(&plan.cell, &plan.backends, SEED)?;
+    let ready = gathered.ready.insert(ready);
     let start = Instant::now();
     let paces = warm_up(&mut worker, plan, progress)?;
     progress.step("timing");
@@ -136,8 +137,11 @@ pub(super) fn gather(
         progress.step(format!("profiling {}", pace.backend.name()));
         let length = left / to_come;
         let (profiled, spent) = match &mut recorder {
-            Ok(recorder) => profile(&mut worker, plan, pace, length, recorder, progress),
-            Err(error) => (Err(no_profile(error)), Ok(Duration::ZERO)),
+            Ok(recorder) => {
+                let op = ready.function(pace.backend);
+                profile(&mut worker, plan, pace, op, length, recorder, progress)
+            }
+            Err(none) => (Err(none.clone()), Ok(Duration::ZERO)),
         };
         gathered.profiles.insert(pace.backend, profiled);
         let spent = spent?;
@@ -147,6 +151,16 @@ pub(super) fn gather(
         left = left.saturating_sub(spent);
     }
     Ok(())
+}
+
+fn open_recorder(plan: &Plan, pid: u32) -> Result<Recorder, NoProfile> {
+    if plan.min_samples == 0 {
+        return Err(NoProfile {
+            status: SamplingStatus::Skipped,
+            reason: "--min-samples 0 asks for none".to_owned(),
+        });
+    }
+    Recorder::open(pid, plan.rate_hz).map_err(|error| no_profile(&error))
 }
 
 /// The length of a step, unless the plan's time is too short for it.
@@ -179,18 +193,18 @@ fn count(
     Ok(readings)
 }
 
-/// Samples one backend until the profile has what the plan wants or `length` is spent; gives the time that the windows took. An
+/// Samples one backend, whose calls run the Python function `op`, until the profile has what the plan wants or `length` is spent; gives the time that the windows took. An
 /// interruption still gives the profile up to it.
 fn profile(
     worker: &mut Worker,
     plan: &Plan,
     pace: &Pace,
+    op: &str,
     length: Duration,
     recorder: &mut Recorder,
     progress: &Progress,
 ) -> (Profiled, Result<Duration, WorkerError>) {
-    let op = plan.cell.op.to_string();
-    if let Err(error) = recorder.start(&op) {
+    if let Err(error) = recorder.start(op) {
         return (Err(no_profile(&error)), Ok(Duration::ZERO));
     }
     let start = Instant::now();

@@ -121,7 +121,8 @@ fn write_diff(
         let profile = gathered.profiles.get(&backend)?.as_ref().ok()?;
         (profile.sampling.samples > 0).then_some((backend.title(), profile))
     };
-    let (Some(before), Some(after)) = (profile(Backend::Numpy), profile(Backend::Raptors)) else {
+    let [baseline, candidate] = plan.cell.op.backends();
+    let (Some(before), Some(after)) = (profile(baseline), profile(candidate)) else {
         return Ok(BTreeMap::new());
     };
     let title = format!("{} and {}: {}", before.0, after.0, plan.cell);

@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Backend, Dtype, Layout, Op, Shape, name, names};
+use super::{Backend, Dtype, Layout, Op, PlanError, Shape, name, names};
 
 /// Options of the main job. Each is valid by itself; whether they fit together is for [`super::Plan::new`] to say.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "What is measured")]
 pub struct Options {
-    /// The op
-    #[arg(long, value_enum)]
+    /// The op: one of these, or FILE.py:CLASS for one of your own
+    #[arg(long)]
     pub op: Op,
     /// Shape of the array: R or RxC, such as 512x512
     #[arg(long, allow_hyphen_values = true)]
-    pub shape: Shape,
+    pub shape: Option<Shape>,
     /// Type of its elements
     #[arg(long, value_enum)]
-    pub dtype: Dtype,
-    /// How they lie in memory
-    #[arg(long, value_enum, default_value = "contiguous")]
-    pub layout: Layout,
+    pub dtype: Option<Dtype>,
+    /// How they lie in memory [default: contiguous]
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
     /// Who computes
     #[arg(long, value_enum, default_value = "both")]
     pub backend: BackendChoice,
@@ -40,9 +40,8 @@ pub struct Options {
     #[arg(long, value_name = "HZ", default_value = "997", help_heading = HOW)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
-    /// Samples inside the op that a profile needs, for each backend
+    /// Samples inside the op that a profile needs, for each backend; 0: no profile
     #[arg(long, value_name = "N", default_value = "1000", help_heading = HOW)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub min_samples: u64,
     /// Seconds that measuring may take
     #[arg(long, value_name = "SECONDS", default_value = "30", help_heading = HOW, value_parser = seconds)]
@@ -61,16 +60,33 @@ pub enum BackendChoice {
     Numpy,
     /// The module `raptors` alone
     Raptors,
-    /// Both, interleaved and compared
+    /// The method `baseline` of your own op alone
+    Baseline,
+    /// The method `candidate` of your own op alone
+    Candidate,
+    /// Both of the op's, interleaved and compared
     Both,
 }
 
 impl BackendChoice {
-    pub(super) fn backends(self) -> Vec<Backend> {
-        match self {
-            BackendChoice::Numpy => vec![Backend::Numpy],
-            BackendChoice::Raptors => vec![Backend::Raptors],
-            BackendChoice::Both => vec![Backend::Numpy, Backend::Raptors],
+    /// The backends of `op` that were chosen.
+    pub(super) fn of(self, op: &Op) -> Result<Vec<Backend>, PlanError> {
+        let backends = op.backends();
+        let chosen = match self {
+            BackendChoice::Both => return Ok(backends.to_vec()),
+            BackendChoice::Numpy => Backend::Numpy,
+            BackendChoice::Raptors => Backend::Raptors,
+            BackendChoice::Baseline => Backend::Baseline,
+            BackendChoice::Candidate => Backend::Candidate,
+        };
+        if backends.contains(&chosen) {
+            Ok(vec![chosen])
+        } else {
+            Err(PlanError::BackendForeign {
+                backend: chosen.name(),
+                op: op.clone(),
+                allowed: backends.map(Backend::name),
+            })
         }
     }
 }
