@@ -30,6 +30,8 @@ pub struct Plan {
     pub rate_hz: u32,
     /// Samples inside the op that a profile wants, per backend; 0 for no profile.
     pub min_samples: u64,
+    /// Length of the 95 % interval on the ratio at which timing may end, as a share of the ratio.
+    pub precision: f64,
     /// Time that measuring may take, start-up aside.
     pub max_time: Duration,
     /// Threads asked for; None leaves it to the backend.
@@ -166,6 +168,7 @@ impl Plan {
             backends,
             rate_hz: options.rate,
             min_samples: options.min_samples,
+            precision: options.precision,
             max_time: options.max_time,
             threads,
             simd,

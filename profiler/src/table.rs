@@ -12,6 +12,8 @@ use crate::summary::{BackendSummary, SamplingStatus, Summary};
 use crate::worker::Choice;
 
 const TOP: usize = 5;
+/// Where pairs are worth less than this share of as many independent ones, it is told.
+const ALIKE: f64 = 0.5;
 
 /// The table of a run that was written to `directory`.
 pub fn table(summary: &Summary, directory: &Path) -> String {
@@ -146,7 +148,7 @@ fn verdict(comparison: &Comparison, [baseline, candidate]: [Backend; 2]) -> Vec<
             format!("95 % interval {lo:.3} to {hi:.3}")
         });
     let floor = comparison.noise_floor.map_or("unknown".to_owned(), percent);
-    let sentence = match comparison.verdict {
+    let verdict = match comparison.verdict {
         Verdict::Faster => sentence(format!(
             "{} is faster: {} takes {ratio:.2} times as long.",
             subject(candidate),
@@ -164,10 +166,36 @@ fn verdict(comparison: &Comparison, [baseline, candidate]: [Backend; 2]) -> Vec<
         ),
         Verdict::Inconclusive => "Inconclusive: the interval is too wide to tell.".to_owned(),
     };
-    vec![
-        format!("ratio {ratio:.3}, {interval}, {pairs} pairs, noise floor {floor}"),
-        sentence,
-    ]
+    let result = format!("ratio {ratio:.3}, {interval}, {pairs} pairs, noise floor {floor}");
+    let mut lines = vec![result, verdict];
+    lines.extend(noise(comparison));
+    lines
+}
+
+/// What disturbed the comparison, if anything did.
+fn noise(comparison: &Comparison) -> Option<String> {
+    let pairs = comparison.pairs;
+    let change = |share: f64| match share > 0.0 {
+        true => format!("rose by {}", percent(share)),
+        false => format!("fell by {}", percent(-share)),
+    };
+    let outliers = match comparison.outliers {
+        0 => None,
+        count => Some(format!("{count} of {} windows are far off", 2 * pairs)),
+    };
+    let alike = comparison
+        .effective_pairs
+        .filter(|&effective| effective < ALIKE * pairs as f64)
+        .map(|effective| format!("the {pairs} pairs are worth {effective:.0} independent ones"));
+    let drift = comparison.drift;
+    let drift = drift.map(|share| format!("times {} during the run", change(share)));
+    let ratio_drift = comparison.ratio_drift;
+    let ratio_drift = ratio_drift.map(|share| format!("the ratio {}", change(share)));
+    let told: Vec<String> = [outliers, alike, drift, ratio_drift]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!told.is_empty()).then(|| format!("noise: {}", told.join("; ")))
 }
 
 /// What a backend is called within a sentence.
@@ -271,6 +299,10 @@ mod tests {
             noise_floor: Some(0.012),
             margin: 0.012,
             pairs: 100,
+            effective_pairs: Some(90.0),
+            outliers: 0,
+            drift: None,
+            ratio_drift: None,
             verdict: Verdict::Slower,
         };
         assert_eq!(
@@ -284,6 +316,18 @@ mod tests {
         assert_eq!(
             own[1],
             "The candidate is slower: it takes 2.00 times as long as the baseline."
+        );
+        let noisy = Comparison {
+            effective_pairs: Some(20.4),
+            outliers: 3,
+            drift: Some(0.041),
+            ratio_drift: Some(-0.02),
+            ..comparison
+        };
+        assert_eq!(
+            noise(&noisy).unwrap(),
+            "noise: 3 of 200 windows are far off; the 100 pairs are worth 20 independent ones; times rose by 4.1 % during the run; \
+             the ratio fell by 2.0 %"
         );
     }
 

@@ -19,6 +19,8 @@ fn profile(cell: &[&str], threads: &str) -> Option<(Value, String)> {
             threads,
             "--min-samples",
             "300",
+            "--max-time",
+            "12",
             "--out",
             "run",
             "--python",

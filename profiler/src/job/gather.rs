@@ -16,13 +16,17 @@ use crate::worker::{Hello, Ready, Worker, WorkerError};
 const SEED: u64 = 20_240_229;
 /// Time of one backend's warm-up, and the most that it may be of the plan's.
 const WARM_UP: (Duration, f64) = (Duration::from_millis(200), 0.05);
-/// Time of the timing windows, as a share of the plan's.
-const TIMING_SHARE: f64 = 0.1;
+/// Time of the timing windows of one backend alone, as a share of the plan's. No verdict rests on it.
+const ALONE_SHARE: f64 = 0.1;
 /// Time of one backend's counting window, and the most that it may be of the plan's. Profiling has what is left.
 const COUNTING: (Duration, f64) = (Duration::from_millis(300), 0.05);
 const PROFILING_WINDOW: Duration = Duration::from_millis(50);
 /// Some samples fall away when the windows are cut to size.
 const SAMPLES_RESERVE: f64 = 1.05;
+/// One backend's profile has set aside, before the timing begins: these seconds and twice as long as its samples should take, but
+/// no more than this share of the plan's time.
+const BEGIN_PROFILE: f64 = 0.5;
+const PROFILING_SHARE: f64 = 0.25;
 
 /// What the steps have found so far.
 #[derive(Default)]
@@ -124,8 +128,16 @@ pub(super) fn gather(
     let start = Instant::now();
     let paces = warm_up(&mut worker, plan, progress)?;
     progress.step("timing");
-    let length = plan.max_time.mul_f64(TIMING_SHARE);
-    timing::measure(&mut worker, &paces, length, &mut gathered.timings, progress)?;
+    let length = timing_length(plan, start.elapsed());
+    let timings = &mut gathered.timings;
+    timing::measure(
+        &mut worker,
+        &paces,
+        plan.precision,
+        length,
+        timings,
+        progress,
+    )?;
     for pace in &paces {
         progress.step(format!("counting {}", pace.backend.name()));
         let calls = pace.calls_in(at_most(COUNTING, plan));
@@ -161,6 +173,22 @@ fn open_recorder(plan: &Plan, pid: u32) -> Result<Recorder, NoProfile> {
         });
     }
     Recorder::open(pid, plan.rate_hz).map_err(|error| no_profile(&error))
+}
+
+/// How long timing may go on: both backends, until there is just time left to count and to profile.
+fn timing_length(plan: &Plan, spent: Duration) -> Duration {
+    if plan.backends.len() < 2 {
+        return plan.max_time.mul_f64(ALONE_SHARE);
+    }
+    let samples = plan.min_samples as f64 / f64::from(plan.rate_hz);
+    let most = plan.max_time.as_secs_f64() * PROFILING_SHARE;
+    let profiling = match plan.min_samples {
+        0 => 0.0,
+        _ => (BEGIN_PROFILE + 2.0 * samples).min(most),
+    };
+    let profiling = Duration::from_secs_f64(profiling);
+    let to_come = 2 * (at_most(COUNTING, plan) + profiling);
+    plan.max_time.saturating_sub(spent + to_come)
 }
 
 /// The length of a step, unless the plan's time is too short for it.

@@ -43,6 +43,9 @@ pub struct Options {
     /// Samples inside the op that a profile needs, for each backend; 0: no profile
     #[arg(long, value_name = "N", default_value = "1000", help_heading = HOW)]
     pub min_samples: u64,
+    /// Timing ends when the 95 % interval on the ratio is so many per cent long, or the time is spent
+    #[arg(long, value_name = "PERCENT", default_value = "1", help_heading = HOW, value_parser = share)]
+    pub precision: f64,
     /// Seconds that measuring may take
     #[arg(long, value_name = "SECONDS", default_value = "30", help_heading = HOW, value_parser = seconds)]
     pub max_time: Duration,
@@ -152,6 +155,15 @@ impl std::fmt::Display for Simd {
 /// A day bounds what a typing error costs.
 const LONGEST: f64 = 86_400.0;
 
+/// Per cent as a share.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    match number.parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err("allowed are per cent above 0, up to 100".to_owned()),
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(Duration::from_secs_f64(seconds)),
@@ -179,6 +191,15 @@ mod tests {
             "AVX2".parse::<Simd>(),
             Err("allowed are: auto, off, sse2, avx2, avx512".to_owned())
         );
+    }
+
+    #[test]
+    fn precision_is_in_per_cent() {
+        assert_eq!(share("2.5"), Ok(0.025));
+        assert_eq!(share("1%"), Ok(0.01));
+        for text in ["0", "-1", "nan", "101", "one", "", "%"] {
+            assert!(share(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]
