@@ -62,6 +62,15 @@ impl Timings {
         self.of(backend).map(|window| window.calls).sum()
     }
 
+    /// The pace of `backend` over all its windows, interruptions and all; None before its first.
+    pub fn pace(&self, backend: Backend) -> Option<Pace> {
+        let ns: u64 = self.of(backend).map(|window| window.ns.max(1)).sum();
+        (ns > 0).then(|| Pace {
+            backend,
+            ns_per_call: ns as f64 / self.calls(backend) as f64,
+        })
+    }
+
     /// What [`compare::compare`] judges.
     pub fn interleaved(&self) -> Vec<Timed> {
         self.0
@@ -88,7 +97,8 @@ impl Timings {
     }
 }
 
-/// Runs `backend` for about `length`, and finds its pace on the way: thread pools start, caches fill, clocks rise.
+/// Runs `backend` for about `length`, and finds its pace on the way: thread pools start, caches fill, clocks rise. The pace is
+/// that of the fastest window: windows of unequal length would not be interrupted equally often, which shows in the ratio.
 ///
 /// # Errors
 /// [`WorkerError`] when the worker dies or the user interrupts.
@@ -98,20 +108,22 @@ pub fn warm_up(
     length: Duration,
 ) -> Result<Pace, WorkerError> {
     let deadline = Instant::now() + length;
+    let mut pace = Pace {
+        backend,
+        ns_per_call: f64::INFINITY,
+    };
     let mut calls = 1;
     loop {
         let ns = worker.run(backend, calls)?.window.length_ns().max(1);
-        let pace = Pace {
-            backend,
-            ns_per_call: ns as f64 / calls as f64,
-        };
         if u128::from(ns) < TRUSTED.as_nanos() {
             calls *= 2;
-        } else if Instant::now() >= deadline {
-            return Ok(pace);
-        } else {
-            calls = pace.calls_in(WINDOW);
+            continue;
         }
+        pace.ns_per_call = pace.ns_per_call.min(ns as f64 / calls as f64);
+        if Instant::now() >= deadline {
+            return Ok(pace);
+        }
+        calls = pace.calls_in(WINDOW);
     }
 }
 
@@ -183,6 +195,8 @@ mod tests {
         timings.add(Backend::Numpy, 5, 1000);
         assert_eq!(timings.samples(Backend::Numpy), [0.1, 200.0]);
         assert_eq!(timings.calls(Backend::Numpy), 15);
+        assert_eq!(timings.pace(Backend::Raptors).unwrap().ns_per_call, 100.0);
+        assert!(timings.pace(Backend::Baseline).is_none());
         let sides: Vec<Side> = timings.interleaved().iter().map(|w| w.side).collect();
         assert_eq!(sides, [Side::Candidate, Side::Baseline, Side::Baseline]);
     }

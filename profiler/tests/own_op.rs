@@ -36,7 +36,7 @@ fn own(home: &Path, source: &str, op: &str, samples: &str) -> Command {
     let mut command = raptors_prof(home);
     command
         .args(["--op", op, "--out", "run"])
-        .args(["--max-time", "2", "--min-samples", samples]);
+        .args(["--max-time", "4", "--min-samples", samples]);
     command
 }
 
@@ -161,7 +161,7 @@ fn its_file_runs_where_it_is_whatever_its_name() {
     std::fs::write(folder.join("a:b c.py"), source).unwrap();
     let output = raptors_prof(home.path())
         .args(["--op", "my ops: new/a:b c.py:Op", "--min-samples", "5"])
-        .args(["--max-time", "1", "--python"])
+        .args(["--max-time", "4", "--python"])
         .arg(python)
         .output()
         .unwrap();
@@ -282,5 +282,26 @@ fn its_own_failures_are_shown() {
         assert_fails(&output, 4, during);
         assert_fails(&output, 4, shown);
         assert!(!home.path().join("run").exists());
+    }
+}
+
+#[test]
+fn the_examples_of_the_docs_run() {
+    let Some(python) = python() else { return };
+    let home = temporary();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples");
+    for class in ["Polynomial", "InPlace"] {
+        let output = raptors_prof(home.path())
+            .args(["--op", &format!("{examples}/polynomial.py:{class}")])
+            .args(["--shape", "64x48", "--dtype", "float32", "--out", class])
+            .args(["--max-time", "1", "--min-samples", "0", "--python"])
+            .arg(&python)
+            .output()
+            .unwrap();
+        assert_done(&output);
+        assert_eq!(stderr(&output), "", "the results agree");
+        let summary = summary(&home.path().join(class));
+        assert_valid(&summary);
+        assert!(summary["comparison"]["ratio"].is_number());
     }
 }

@@ -20,7 +20,7 @@ fn profile(cell: &[&str], threads: &str) -> Option<(Value, String)> {
             "--min-samples",
             "300",
             "--max-time",
-            "12",
+            "20",
             "--out",
             "run",
             "--python",

@@ -23,9 +23,7 @@ const COUNTING: (Duration, f64) = (Duration::from_millis(300), 0.05);
 const PROFILING_WINDOW: Duration = Duration::from_millis(50);
 /// Some samples fall away when the windows are cut to size.
 const SAMPLES_RESERVE: f64 = 1.05;
-/// One backend's profile has set aside, before the timing begins: these seconds and twice as long as its samples should take, but
-/// no more than this share of the plan's time.
-const BEGIN_PROFILE: f64 = 0.5;
+/// What one backend's profile has set aside before the timing begins, as a share of the plan's time.
 const PROFILING_SHARE: f64 = 0.25;
 
 /// What the steps have found so far.
@@ -123,8 +121,7 @@ pub(super) fn gather(
     gathered.counters_denied = counters.denied().map(str::to_owned);
     gathered.hello = Some(hello);
     progress.step("prepare the inputs");
-    let ready = worker.set_up(&plan.cell, &plan.backends, SEED)?;
-    let ready = gathered.ready.insert(ready);
+    gathered.ready = Some(worker.set_up(&plan.cell, &plan.backends, SEED)?);
     let start = Instant::now();
     let paces = warm_up(&mut worker, plan, progress)?;
     progress.step("timing");
@@ -138,21 +135,48 @@ pub(super) fn gather(
         timings,
         progress,
     )?;
+    // What is to last for a time goes by how long calls take with all that interrupts them.
+    let paces: Vec<Pace> = paces
+        .iter()
+        .filter_map(|pace| timings.pace(pace.backend))
+        .collect();
     for pace in &paces {
         progress.step(format!("counting {}", pace.backend.name()));
         let calls = pace.calls_in(at_most(COUNTING, plan));
         let readings = count(&mut worker, pace.backend, calls, &mut counters)?;
         gathered.counters.insert(pace.backend, readings);
     }
-    let mut left = plan.max_time.saturating_sub(start.elapsed());
+    // What the steps before took too long for a busy machine is not taken from the profiles.
+    let left = plan.max_time.saturating_sub(start.elapsed());
+    let left = left.max(profiling_reserve(plan) * paces.len() as u32);
+    profile_all(
+        &mut worker,
+        plan,
+        &paces,
+        left,
+        &mut recorder,
+        gathered,
+        progress,
+    )
+}
+
+/// Profiles one backend after the other. What one does not need of its time is the next one's.
+fn profile_all(
+    worker: &mut Worker,
+    plan: &Plan,
+    paces: &[Pace],
+    mut left: Duration,
+    recorder: &mut Result<Recorder, NoProfile>,
+    gathered: &mut Gathered,
+    progress: &Progress,
+) -> Result<(), WorkerError> {
     for (pace, to_come) in paces.iter().zip((1..=paces.len() as u32).rev()) {
         progress.step(format!("profiling {}", pace.backend.name()));
         let length = left / to_come;
-        let (profiled, spent) = match &mut recorder {
-            Ok(recorder) => {
-                let op = ready.function(pace.backend);
-                profile(&mut worker, plan, pace, op, length, recorder, progress)
-            }
+        let ready = gathered.ready.as_ref();
+        let op = ready.map_or("", |ready| ready.function(pace.backend));
+        let (profiled, spent) = match recorder {
+            Ok(recorder) => profile(worker, plan, pace, op, length, recorder, progress),
             Err(none) => (Err(none.clone()), Ok(Duration::ZERO)),
         };
         gathered.profiles.insert(pace.backend, profiled);
@@ -180,15 +204,16 @@ fn timing_length(plan: &Plan, spent: Duration) -> Duration {
     if plan.backends.len() < 2 {
         return plan.max_time.mul_f64(ALONE_SHARE);
     }
-    let samples = plan.min_samples as f64 / f64::from(plan.rate_hz);
-    let most = plan.max_time.as_secs_f64() * PROFILING_SHARE;
-    let profiling = match plan.min_samples {
-        0 => 0.0,
-        _ => (BEGIN_PROFILE + 2.0 * samples).min(most),
-    };
-    let profiling = Duration::from_secs_f64(profiling);
-    let to_come = 2 * (at_most(COUNTING, plan) + profiling);
+    let to_come = 2 * (at_most(COUNTING, plan) + profiling_reserve(plan));
     plan.max_time.saturating_sub(spent + to_come)
+}
+
+/// Time that is set aside for one backend's profile.
+fn profiling_reserve(plan: &Plan) -> Duration {
+    match plan.min_samples {
+        0 => Duration::ZERO,
+        _ => plan.max_time.mul_f64(PROFILING_SHARE),
+    }
 }
 
 /// The length of a step, unless the plan's time is too short for it.
