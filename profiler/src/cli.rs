@@ -18,8 +18,8 @@ use crate::{interrupt, table};
 
 /// Is my Rust kernel faster than NumPy, and if not, why?
 ///
-/// Times one op of NumPy and of the module raptors in interleaved windows, counts events, samples native and Python stacks, and
-/// leaves a directory with the verdict, the numbers and the flame graphs.
+/// Times one op of NumPy and of the module raptors, or two callables of your own, in interleaved windows, counts events, samples
+/// native and Python stacks, and leaves a directory with the verdict, the numbers and the flame graphs.
 #[derive(Debug, Parser)]
 #[command(
     name = "raptors-prof", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 100,
