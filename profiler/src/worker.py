@@ -325,20 +325,20 @@ def set_up_own(command: dict[str, Any]) -> tuple[dict[str, Op], dict[str, Any]]:
     if not inspect.isclass(own):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise UnfitError(f"{path} has no class {name}; its classes: {', '.join(classes) or 'none'}")
-    for method in ("baseline", "candidate"):
-        check_method(own, method, f"{path}: class {name}")
     instance: Any = own()
     inputs = own_inputs(getattr(instance, "setup", None), f"{path}: {name}.setup", command)
     if inputs is not None:
         instance.setup(**inputs)
+    for method in ("baseline", "candidate"):
+        check_method(instance, method, f"{path}: class {name}")
     ops: dict[str, Op] = {backend: getattr(instance, backend) for backend in command["backends"]}
     # A copy: the second may write to where the first left its result.
     results = {backend: plain(op()) for backend, op in ops.items()}
-    np, raptors = sys.modules.get("numpy"), sys.modules.get("raptors")
+    np, config = sys.modules.get("numpy"), getattr(sys.modules.get("raptors"), "config", None)
     return ops, {
         "kind": "ready",
         "numpy": getattr(np, "__version__", None),
-        "config": None if raptors is None else raptors.config(),
+        "config": None if config is None else config(),
         "functions": {backend: function_name(op) for backend, op in ops.items()},
         "note": compare_own(np, results),
     }
@@ -359,8 +359,8 @@ def run_file(path: str) -> types.ModuleType:
     return module
 
 
-def check_method(own: type, method: str, where: str) -> None:
-    function = getattr(own, method, None)
+def check_method(instance: Any, method: str, where: str) -> None:
+    function = getattr(instance, method, None)
     if function is None:
         raise UnfitError(f"{where} has no method {method}; it needs baseline(self) and candidate(self)")
     if not callable(function):

@@ -156,8 +156,8 @@ fn its_file_runs_where_it_is_whatever_its_name() {
     let source = "import beside, sys, __main__\n\
         assert sys.modules['a:b c'].__file__ == __file__ and __name__ != '__main__'\n\
         class Op:\n    baseline = staticmethod(beside.nothing)\n    \
-        candidate = staticmethod(int)\n    \
-        def setup(self):\n        assert sys.stdin.read() == ''\n        print('no reply')\n";
+        def setup(self):\n        self.candidate = int\n        \
+        assert sys.stdin.read() == ''\n        print('no reply')\n";
     std::fs::write(folder.join("a:b c.py"), source).unwrap();
     let output = raptors_prof(home.path())
         .args(["--op", "my ops: new/a:b c.py:Op", "--min-samples", "5"])
