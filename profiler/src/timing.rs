@@ -98,7 +98,8 @@ impl Timings {
 }
 
 /// Runs `backend` for about `length`, and finds its pace on the way: thread pools start, caches fill, clocks rise. The pace is
-/// that of the fastest window: windows of unequal length would not be interrupted equally often, which shows in the ratio.
+/// that of the fastest window, here and in [`measure`]: windows of unequal length would not be interrupted equally often, which
+/// shows in the ratio.
 ///
 /// # Errors
 /// [`WorkerError`] when the worker dies or the user interrupts.
@@ -141,17 +142,20 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<(), WorkerError> {
     let start = Instant::now();
-    let mut run = |pace: &Pace| {
+    let mut paces = paces.to_vec();
+    let mut run = |pace: &mut Pace| {
         let calls = pace.calls_in(WINDOW);
         let ns = worker.run(pace.backend, calls)?.window.length_ns();
-        Ok(timings.add(pace.backend, calls, ns))
+        let ns_per_call = timings.add(pace.backend, calls, ns);
+        pace.ns_per_call = pace.ns_per_call.min(ns_per_call);
+        Ok(ns_per_call)
     };
     let time_is_up = || {
         let spent = start.elapsed();
         progress.fraction(spent.as_secs_f64() / length.as_secs_f64());
         spent >= length
     };
-    if let [baseline, candidate] = paces {
+    if let [baseline, candidate] = &mut paces[..] {
         let run = |side| match side {
             Side::Baseline => run(baseline),
             Side::Candidate => run(candidate),
@@ -161,7 +165,7 @@ pub fn measure(
     let mut looks = Looks::new(precision);
     let mut times = Vec::new();
     loop {
-        for pace in paces {
+        for pace in &mut paces {
             times.push(run(pace)?);
         }
         if looks.are_enough(&times) || time_is_up() {
