@@ -14,13 +14,16 @@
 //! - [`counters`] and [`recording`] watch the worker from outside: [`sampling`] takes samples, [`native`] walks and names
 //!   their stacks, [`python`] reads the Python stacks, [`merge`] (pure) makes one of both; [`profile`] is what was seen.
 //! - [`summary`], [`run_dir`] (filled in a [`scratch`] directory), [`outputs`], [`table`] and [`flamegraph`] are what leaves.
+//! - [`suite`] is many cells; [`document`] reads back what was written, and [`fingerprint`] says whether two may be compared.
 
 pub mod assemble;
 pub mod cli;
 pub mod compare;
 pub mod counters;
+pub mod document;
 pub mod environment;
 pub mod error;
+pub mod fingerprint;
 pub mod flamegraph;
 pub mod interner;
 pub mod interrupt;
@@ -37,6 +40,7 @@ pub mod recording;
 pub mod run_dir;
 pub mod sampling;
 pub mod scratch;
+pub mod suite;
 pub mod summary;
 pub mod table;
 pub mod timing;

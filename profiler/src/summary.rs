@@ -57,7 +57,8 @@ pub struct BackendSummary {
 /// Time per call in nanoseconds, each sample the mean over one window.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Timing {
-    /// Every window's time per call, in order.
+    /// Every window's time per call, in order; left out, and empty then, where a suite lists its cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples_ns: Vec<f64>,
     /// Their median.
     pub median_ns: f64,
