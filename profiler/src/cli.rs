@@ -2,6 +2,8 @@
 //!
 //! Results go to stdout, everything else to stderr.
 
+mod suite;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -36,6 +38,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures many cells, one after the other
+    #[command(after_help = suite::EXAMPLES)]
+    Suite(suite::SuiteArgs),
     /// Profiles any program and the processes that it starts, without an op
     #[command(after_help = "Examples:\n  \
         raptors-prof record -o profile -- python3 app.py\n  \
@@ -65,7 +70,7 @@ Exit codes: 0 done; 2 bad usage or bad input; 3 the environment denies what the 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct OutputArgs {
-    /// Print summary.json on stdout, nothing else there
+    /// Print the result as JSON on stdout, nothing else there
     #[arg(long)]
     json: bool,
     /// No progress and no table
@@ -94,6 +99,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     match (cli.command, cli.options) {
+        (Some(Command::Suite(args)), _) => suite::run(&args, command),
         (Some(Command::Record { options, output }), _) => {
             let outcome = record::record(&options, command)?;
             let passed_on = outcome.summary.header.passed_on();

@@ -59,6 +59,18 @@ pub enum Verdict {
     Inconclusive,
 }
 
+impl Verdict {
+    /// The word in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Faster => "faster",
+            Verdict::Same => "same",
+            Verdict::Slower => "slower",
+            Verdict::Inconclusive => "inconclusive",
+        }
+    }
+}
+
 /// A comparison of two backends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {

@@ -34,6 +34,14 @@ pub struct Flaw {
 }
 
 impl Flaw {
+    /// A flaw in `field`.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Flaw {
+        Flaw {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+
     /// The same flaw, seen from the value that holds `outer`.
     #[must_use]
     pub fn within(self, outer: impl std::fmt::Display) -> Flaw {
@@ -219,10 +227,8 @@ mod tests {
         const SCHEMA: &'static str = "test/times/2";
 
         fn check(&self) -> Result<(), Flaw> {
-            let times = self.times.iter().enumerate();
-            times
-                .map(|(at, &time)| positive(format!("times[{at}]"), time))
-                .collect()
+            let mut times = self.times.iter().enumerate();
+            times.try_for_each(|(at, &time)| positive(format!("times[{at}]"), time))
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use crate::baseline::BaselineError;
+use crate::document::DocumentError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::run_dir::RunDirError;
 use crate::sampling::event_names::EventError;
+use crate::suite::SuiteError;
 use crate::worker::WorkerError;
 
 /// How a command ended, as its exit code says it.
@@ -13,6 +16,8 @@ use crate::worker::WorkerError;
 pub enum Exit {
     /// Done.
     Done = 0,
+    /// Judged worse.
+    Worse = 1,
     /// Bad usage or bad input.
     BadInput = 2,
     /// The environment denies what the job needs.
@@ -41,6 +46,15 @@ pub enum Error {
     /// The result can't be written.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
+    /// The suite can't be begun, or can't go on.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// No baseline was written.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    /// A file is of no use.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// There is no recording.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -62,6 +76,9 @@ impl Error {
             Error::Plan(_) | Error::Usage => Exit::BadInput,
             Error::Worker(error) => of_worker(error),
             Error::RunDir(error) => of_run_dir(error),
+            Error::Suite(error) => of_suite(error),
+            Error::Baseline(BaselineError::Incomplete { .. }) => Exit::WorkloadFailed,
+            Error::Baseline(_) | Error::Document(_) => Exit::BadInput,
             Error::Record(error) => of_recording(error),
             Error::Signals(_) | Error::Stdout(_) => Exit::Denied,
         }
@@ -88,6 +105,18 @@ fn of_run_dir(error: &RunDirError) -> Exit {
     match error {
         RunDirError::Taken { .. } | RunDirError::Unwritable { .. } => Exit::BadInput,
         RunDirError::Write { .. } => Exit::Denied,
+    }
+}
+
+fn of_suite(error: &SuiteError) -> Exit {
+    match error {
+        SuiteError::RunDir(error) => of_run_dir(error),
+        SuiteError::Busy { .. } => Exit::Denied,
+        SuiteError::Plan(_)
+        | SuiteError::Document(_)
+        | SuiteError::SameName { .. }
+        | SuiteError::NotTheCell { .. }
+        | SuiteError::Elsewhere { .. } => Exit::BadInput,
     }
 }
 

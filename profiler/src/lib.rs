@@ -17,6 +17,7 @@
 //! - [`suite`] is many cells; [`document`] reads back what was written, and [`fingerprint`] says whether two may be compared.
 
 pub mod assemble;
+pub mod baseline;
 pub mod cli;
 pub mod compare;
 pub mod counters;

@@ -7,6 +7,7 @@ mod cell;
 mod memory;
 mod op;
 mod options;
+mod profiling;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,9 @@ use cell::BuiltInCell;
 pub use cell::{Backend, Cell, Dtype, Layout, Shape};
 use clap::ValueEnum;
 pub use op::{BuiltIn, Op, OpParser, OwnOp};
-pub use options::{BackendChoice, Options, Simd, Threads};
+pub(crate) use options::LONGEST;
+pub use options::{BackendChoice, How, Options, Simd, Threads};
+pub use profiling::Profiling;
 
 /// A checked plan of the main job.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Plan {
     pub min_samples: u64,
     /// Length of the 95 % interval on the ratio at which timing may end, as a share of the ratio.
     pub precision: f64,
+    /// Whether a profile is taken, where that depends on the verdict.
+    pub profiling: Profiling,
     /// Time that measuring may take, start-up aside.
     pub max_time: Duration,
     /// Threads asked for; None leaves it to the backend.
@@ -154,7 +159,7 @@ impl Plan {
             }
             Op::Own(op) => own(op, options.shape, options.dtype, options.layout)?,
         };
-        check_rate(options.rate)?;
+        check_rate(options.how.rate)?;
         let threads = match options.threads {
             Some(threads) => Some(threads),
             None => variable("RAPTORS_THREADS")?,
@@ -163,16 +168,18 @@ impl Plan {
             Some(simd) => Some(simd),
             None => variable("RAPTORS_SIMD")?,
         };
+        let how = options.how;
         Ok(Plan {
             cell,
             backends,
-            rate_hz: options.rate,
-            min_samples: options.min_samples,
-            precision: options.precision,
-            max_time: options.max_time,
+            rate_hz: how.rate,
+            min_samples: how.min_samples,
+            precision: how.precision,
+            profiling: Profiling::All,
+            max_time: how.max_time,
             threads,
             simd,
-            python: options
+            python: how
                 .python
                 .unwrap_or_else(|| default_python(std::env::var_os("VIRTUAL_ENV"))),
             out: options.out,

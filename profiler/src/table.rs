@@ -255,7 +255,7 @@ fn top_frames(top: &[TopFrame]) -> impl Iterator<Item = String> {
 }
 
 /// Nanoseconds in the unit that a person reads, with three digits that count.
-fn time(ns: f64) -> String {
+pub(crate) fn time(ns: f64) -> String {
     let (value, unit) = match ns {
         ns if ns < 1e3 => (ns, "ns"),
         ns if ns < 1e6 => (ns / 1e3, "us"),
@@ -274,7 +274,12 @@ fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-fn percent(share: f64) -> String {
+/// The ends of an interval on a ratio; a dash where there is none.
+pub(crate) fn interval(ends: Option<[f64; 2]>) -> String {
+    ends.map_or("-".to_owned(), |[lo, hi]| format!("{lo:.3} to {hi:.3}"))
+}
+
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 

@@ -46,10 +46,8 @@ pub fn positive(field: impl Display, value: f64) -> Result<(), Flaw> {
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }
-    Err(Flaw {
-        field: field.to_string(),
-        reason: format!("{value} is no time or ratio: it has to be above 0"),
-    })
+    let reason = format!("{value} is no time or ratio: it has to be above 0");
+    Err(Flaw::new(field.to_string(), reason))
 }
 
 /// Refuses an interval whose ends are not above zero, or are the wrong way round.
@@ -63,10 +61,8 @@ pub fn interval(field: impl Display, ends: Option<[f64; 2]>) -> Result<(), Flaw>
     if lo <= hi {
         return Ok(());
     }
-    Err(Flaw {
-        field: field.to_string(),
-        reason: format!("{lo} to {hi} is no interval: it has to begin below its end"),
-    })
+    let reason = format!("{lo} to {hi} is no interval: it has to begin below its end");
+    Err(Flaw::new(field.to_string(), reason))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::compare::{self, Verdict};
 use crate::counters::{self, CounterReading, Counters};
 use crate::plan::{Backend, Plan};
 use crate::profile::Profile;
@@ -146,6 +147,9 @@ pub(super) fn gather(
         let readings = count(&mut worker, pace.backend, calls, &mut counters)?;
         gathered.counters.insert(pace.backend, readings);
     }
+    if !plan.profiling.wants(verdict(plan, &gathered.timings)) {
+        recorder = Err(skipped("--profile asks for none of this cell"));
+    }
     // What the steps before took too long for a busy machine is not taken from the profiles.
     let left = plan.max_time.saturating_sub(start.elapsed());
     let left = left.max(profiling_reserve(plan) * paces.len() as u32);
@@ -191,10 +195,7 @@ fn profile_all(
 
 fn open_recorder(plan: &Plan, pid: u32) -> Result<Recorder, NoProfile> {
     if plan.min_samples == 0 {
-        return Err(NoProfile {
-            status: SamplingStatus::Skipped,
-            reason: "--min-samples 0 asks for none".to_owned(),
-        });
+        return Err(skipped("--min-samples 0 asks for none"));
     }
     Recorder::open(pid, plan.rate_hz).map_err(|error| no_profile(&error))
 }
@@ -214,6 +215,18 @@ fn profiling_reserve(plan: &Plan) -> Duration {
         0 => Duration::ZERO,
         _ => plan.max_time.mul_f64(PROFILING_SHARE),
     }
+}
+
+fn skipped(reason: &str) -> NoProfile {
+    NoProfile {
+        status: SamplingStatus::Skipped,
+        reason: reason.to_owned(),
+    }
+}
+
+fn verdict(plan: &Plan, timings: &Timings) -> Option<Verdict> {
+    let compared = compare::compare(&timings.interleaved()).filter(|_| plan.backends.len() == 2);
+    Some(compared?.verdict)
 }
 
 /// The length of a step, unless the plan's time is too short for it.

@@ -134,6 +134,12 @@ pub enum Layout {
     Fortran,
 }
 
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&name(self))
+    }
+}
+
 /// Who computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -183,6 +189,11 @@ impl Backend {
 pub struct Shape(Vec<u64>);
 
 impl Shape {
+    /// The shape with these axes, of which none is empty.
+    pub(crate) fn of(axes: &[u64]) -> Shape {
+        Shape(axes.to_vec())
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> u128 {
         self.0.iter().map(|&len| u128::from(len)).product()

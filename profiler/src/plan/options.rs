@@ -33,28 +33,35 @@ pub struct Options {
     /// Instruction set of raptors [default: $RAPTORS_SIMD, else auto]
     #[arg(long, value_enum)]
     pub simd: Option<Simd>,
-    /// The Python interpreter [default: that of $VIRTUAL_ENV, else python3]
-    #[arg(long, value_name = "PATH")]
-    pub python: Option<PathBuf>,
-    /// Samples a second
-    #[arg(long, value_name = "HZ", default_value = "997", help_heading = HOW)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: u32,
-    /// Samples inside the op that a profile needs, for each backend; 0: no profile
-    #[arg(long, value_name = "N", default_value = "1000", help_heading = HOW)]
-    pub min_samples: u64,
-    /// Timing ends when the 95 % interval on the ratio is so many per cent long, or the time is spent
-    #[arg(long, value_name = "PERCENT", default_value = "1", help_heading = HOW, value_parser = share)]
-    pub precision: f64,
-    /// Seconds that measuring may take
-    #[arg(long, value_name = "SECONDS", default_value = "30", help_heading = HOW, value_parser = seconds)]
-    pub max_time: Duration,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
     /// Directory of the result; new or empty [default: results/runs/<UTC time>-<op>-<shape>-<dtype>]
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
 }
 
-const HOW: &str = "How";
+/// How a cell is measured.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "How")]
+pub struct How {
+    /// The Python interpreter [default: that of $VIRTUAL_ENV, else python3]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Samples a second
+    #[arg(long, value_name = "HZ", default_value = "997")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
+    /// Samples inside the op that a profile needs, for each backend; 0: no profile
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub min_samples: u64,
+    /// Timing ends when the 95 % interval on the ratio is so many per cent long, or the time is spent
+    #[arg(long, value_name = "PERCENT", default_value = "1", value_parser = share)]
+    pub precision: f64,
+    /// Seconds that measuring may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub max_time: Duration,
+}
 
 /// What `--backend` may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -152,8 +159,8 @@ impl std::fmt::Display for Simd {
     }
 }
 
-/// A day bounds what a typing error costs.
-const LONGEST: f64 = 86_400.0;
+/// Seconds: a day bounds what a typing error costs.
+pub(crate) const LONGEST: f64 = 86_400.0;
 
 /// Per cent as a share.
 fn share(text: &str) -> Result<f64, String> {

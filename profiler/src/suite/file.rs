@@ -2,11 +2,16 @@
 //!
 //! It is there from before the first cell on and is replaced after each, so that a suite can go on after any end.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::matrix::Planned;
+use crate::compare::Comparison;
 use crate::document::{Document, Flaw, positive};
 use crate::fingerprint::Fingerprint;
-use crate::plan::Cell;
+use crate::plan::{Cell, How, LONGEST, Profiling, Simd, Threads};
 use crate::summary::Summary;
 
 /// Name and number of the schema. Fields are only added within a number.
@@ -46,23 +51,25 @@ pub struct Measuring {
     pub rate_hz: u32,
     /// Samples inside the op that a profile wants, per backend.
     pub min_samples: u64,
+    /// Length of the 95 % interval on the ratio at which timing may end, as a share of the ratio.
+    pub precision: f64,
     /// Seconds that measuring a cell may take.
     pub max_time_s: f64,
     /// Of which cells a profile is taken.
     pub profile: Profiling,
 }
 
-/// Of which cells a profile is taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profiling {
-    /// Where the verdict is `slower`
-    #[default]
-    Laggards,
-    /// Of each
-    All,
-    /// Of none
-    None,
+impl Measuring {
+    /// The options that it came from.
+    pub fn how(&self) -> How {
+        How {
+            python: Some(PathBuf::from(&self.python)),
+            rate: self.rate_hz,
+            min_samples: self.min_samples,
+            precision: self.precision,
+            max_time: Duration::from_secs_f64(self.max_time_s),
+        }
+    }
 }
 
 /// One cell of a suite.
@@ -98,33 +105,97 @@ pub enum State {
     Failed,
 }
 
+impl Suite {
+    /// The cells in this state.
+    pub fn in_state(&self, state: State) -> impl Iterator<Item = &SuiteCell> {
+        self.cells.iter().filter(move |cell| cell.state == state)
+    }
+}
+
+impl SuiteCell {
+    /// A cell that is still to be measured.
+    pub(super) fn pending(planned: &Planned) -> SuiteCell {
+        SuiteCell {
+            name: planned.name.clone(),
+            cell: planned.plan.cell.clone(),
+            threads: planned.plan.threads.map(|threads| threads.to_string()),
+            simd: planned.plan.simd.map(|simd| simd.to_string()),
+            state: State::Pending,
+            error: None,
+            messages: Vec::new(),
+            summary: None,
+        }
+    }
+
+    /// Forgets what an earlier session found.
+    pub(super) fn reset(&mut self) {
+        self.state = State::Pending;
+        self.error = None;
+        self.summary = None;
+    }
+
+    /// The threads that are asked for.
+    pub fn threads(&self) -> Option<Threads> {
+        self.threads.as_ref()?.parse().ok()
+    }
+
+    /// The instruction set that is asked for.
+    pub fn simd(&self) -> Option<Simd> {
+        self.simd.as_ref()?.parse().ok()
+    }
+
+    /// The comparison of its backends; None unless it is done.
+    pub fn comparison(&self) -> Option<&Comparison> {
+        self.summary.as_ref()?.comparison.as_ref()
+    }
+}
+
 impl Document for Suite {
     const SCHEMA: &'static str = SCHEMA;
 
     fn check(&self) -> Result<(), Flaw> {
-        positive("measuring.max_time_s", self.measuring.max_time_s)?;
-        for (at, cell) in self.cells.iter().enumerate() {
-            let field = |name: &str| format!("cells[{at}].{name}");
-            // It becomes a path.
-            if cell.name.contains('/') || cell.name.starts_with('.') || cell.name.is_empty() {
-                return Err(Flaw {
-                    field: field("name"),
-                    reason: format!("{:?} is no name of a directory", cell.name),
-                });
-            }
-            match &cell.summary {
-                Some(summary) => summary
-                    .check()
-                    .map_err(|flaw| flaw.within(field("summary")))?,
-                None if cell.state == State::Done => {
-                    return Err(Flaw {
-                        field: field("summary"),
-                        reason: "it is missing, and the cell is done".to_owned(),
-                    });
-                }
-                None => {}
-            }
+        positive("measuring.precision", self.measuring.precision)?;
+        let seconds = self.measuring.max_time_s;
+        positive("measuring.max_time_s", seconds)?;
+        if seconds > LONGEST {
+            let reason = format!("{seconds} s is more than {LONGEST}");
+            return Err(Flaw::new("measuring.max_time_s", reason));
         }
-        Ok(())
+        for (at, cell) in self.cells.iter().enumerate() {
+            let named_twice = self.cells[..at].iter().any(|other| other.name == cell.name);
+            let flaw = match named_twice {
+                true => Err(Flaw::new("name", "another cell has it too")),
+                false => cell.check(),
+            };
+            flaw.map_err(|flaw| flaw.within(format!("cells[{at}]")))?;
+        }
+        match self.cells.is_empty() {
+            true => Err(Flaw::new("cells", "there is none")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl SuiteCell {
+    fn check(&self) -> Result<(), Flaw> {
+        // It becomes a path.
+        if self.name.is_empty() || self.name.contains('/') || self.name.starts_with('.') {
+            let reason = format!("{:?} is no name of a directory", self.name);
+            return Err(Flaw::new("name", reason));
+        }
+        let threads = self.threads.as_deref().map(str::parse::<Threads>);
+        let simd = self.simd.as_deref().map(str::parse::<Simd>);
+        threads
+            .transpose()
+            .map_err(|reason| Flaw::new("threads", reason))?;
+        simd.transpose()
+            .map_err(|reason| Flaw::new("simd", reason))?;
+        match &self.summary {
+            Some(summary) => summary.check().map_err(|flaw| flaw.within("summary")),
+            None if self.state == State::Done => {
+                Err(Flaw::new("summary", "it is missing, and the cell is done"))
+            }
+            None => Ok(()),
+        }
     }
 }
