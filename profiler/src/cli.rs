@@ -2,7 +2,9 @@
 //!
 //! Results go to stdout, everything else to stderr.
 
+mod compare;
 mod suite;
+mod validate;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -41,6 +43,12 @@ enum Command {
     /// Measures many cells, one after the other
     #[command(after_help = suite::EXAMPLES)]
     Suite(suite::SuiteArgs),
+    /// Shows what changed from one run or suite to the next
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::CompareArgs),
+    /// Measures cells and judges whether they are as fast as they should be
+    #[command(after_help = validate::EXAMPLES)]
+    Validate(validate::ValidateArgs),
     /// Profiles any program and the processes that it starts, without an op
     #[command(after_help = "Examples:\n  \
         raptors-prof record -o profile -- python3 app.py\n  \
@@ -100,6 +108,8 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         .collect();
     match (cli.command, cli.options) {
         (Some(Command::Suite(args)), _) => suite::run(&args, command),
+        (Some(Command::Compare(args)), _) => compare::run(&args),
+        (Some(Command::Validate(args)), _) => validate::run(&args, command),
         (Some(Command::Record { options, output }), _) => {
             let outcome = record::record(&options, command)?;
             let passed_on = outcome.summary.header.passed_on();

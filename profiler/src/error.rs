@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use crate::baseline::BaselineError;
+use crate::changes::ChangesError;
 use crate::document::DocumentError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::run_dir::RunDirError;
 use crate::sampling::event_names::EventError;
 use crate::suite::SuiteError;
+use crate::validate::ValidateError;
 use crate::worker::WorkerError;
 
 /// How a command ended, as its exit code says it.
@@ -52,6 +54,12 @@ pub enum Error {
     /// No baseline was written.
     #[error(transparent)]
     Baseline(#[from] BaselineError),
+    /// Nothing can be compared.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
+    /// The cells can't be held against the baseline.
+    #[error(transparent)]
+    Validate(#[from] ValidateError),
     /// A file is of no use.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -78,7 +86,10 @@ impl Error {
             Error::RunDir(error) => of_run_dir(error),
             Error::Suite(error) => of_suite(error),
             Error::Baseline(BaselineError::Incomplete { .. }) => Exit::WorkloadFailed,
-            Error::Baseline(_) | Error::Document(_) => Exit::BadInput,
+            Error::Changes(ChangesError::RunDir(error)) => of_run_dir(error),
+            Error::Baseline(_) | Error::Document(_) | Error::Changes(_) | Error::Validate(_) => {
+                Exit::BadInput
+            }
             Error::Record(error) => of_recording(error),
             Error::Signals(_) | Error::Stdout(_) => Exit::Denied,
         }
@@ -103,7 +114,9 @@ fn of_worker(error: &WorkerError) -> Exit {
 
 fn of_run_dir(error: &RunDirError) -> Exit {
     match error {
-        RunDirError::Taken { .. } | RunDirError::Unwritable { .. } => Exit::BadInput,
+        RunDirError::Taken { .. }
+        | RunDirError::Unwritable { .. }
+        | RunDirError::Unreadable { .. } => Exit::BadInput,
         RunDirError::Write { .. } => Exit::Denied,
     }
 }

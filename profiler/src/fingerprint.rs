@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
+use crate::plan::Plan;
 
 /// The machine of a run and the library that is measured against. What could not be found out is None.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,11 @@ impl Display for Difference {
 }
 
 impl Fingerprint {
+    /// This machine, before NumPy is known.
+    pub fn here(plan: &Plan) -> Fingerprint {
+        Fingerprint::from(&Environment::look(plan, None, None, &[]))
+    }
+
     /// What is not the same in `new`.
     pub fn differences(&self, new: &Fingerprint) -> Vec<Difference> {
         let container = (Some(&self.container), Some(&new.container));

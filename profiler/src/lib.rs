@@ -14,10 +14,12 @@
 //! - [`counters`] and [`recording`] watch the worker from outside: [`sampling`] takes samples, [`native`] walks and names
 //!   their stacks, [`python`] reads the Python stacks, [`merge`] (pure) makes one of both; [`profile`] is what was seen.
 //! - [`summary`], [`run_dir`] (filled in a [`scratch`] directory), [`outputs`], [`table`] and [`flamegraph`] are what leaves.
-//! - [`suite`] is many cells; [`document`] reads back what was written, and [`fingerprint`] says whether two may be compared.
+//! - [`suite`] is many cells. [`document`] reads back what was written; [`fingerprint`] says whether two may be compared,
+//!   [`judge`] (pure) how: [`changes`] from one run or suite to the next, and [`validate`] against a [`baseline`] file or a number.
 
 pub mod assemble;
 pub mod baseline;
+pub mod changes;
 pub mod cli;
 pub mod compare;
 pub mod counters;
@@ -29,6 +31,7 @@ pub mod flamegraph;
 pub mod interner;
 pub mod interrupt;
 pub mod job;
+pub mod judge;
 pub mod merge;
 pub mod native;
 pub mod outputs;
@@ -45,4 +48,5 @@ pub mod suite;
 pub mod summary;
 pub mod table;
 pub mod timing;
+pub mod validate;
 pub mod worker;

@@ -30,6 +30,14 @@ pub enum RunDirError {
         /// Why not.
         source: io::Error,
     },
+    /// A file of a run that is complete can't be read.
+    #[error("can't read {}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// Writing failed half-way (a full disk, for one); nothing is left behind.
     #[error("can't write {}: {reason}; the run is not kept", .path.display())]
     Write {

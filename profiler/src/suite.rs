@@ -14,6 +14,7 @@ mod table;
 
 pub use error::SuiteError;
 pub use file::{Measuring, NAME, SCHEMA, State, Suite, SuiteCell};
+pub(crate) use matrix::name;
 pub use matrix::{Matrix, Planned, Preset};
 pub use progress::SuiteProgress;
 pub use run::{Ended, Request, Session};

@@ -9,7 +9,7 @@ use super::{OutputArgs, message, print, print_json};
 use crate::baseline::{self, Baseline};
 use crate::error::{Error, Exit};
 use crate::plan::{How, Profiling};
-use crate::suite::{self, Ended, Matrix, Request, Session, SuiteProgress};
+use crate::suite::{self, Ended, Matrix, Request, Session, SuiteError, SuiteProgress};
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
     raptors-prof suite --preset 2d\n  \
@@ -54,15 +54,7 @@ pub(super) fn run(args: &SuiteArgs, command: Vec<String>) -> Result<ExitCode, Er
     }
     let session = match &args.resume {
         Some(directory) => Session::resume(directory)?,
-        None => Session::begin(Request {
-            matrix: &args.matrix,
-            how: &args.how,
-            profiling: args.profile,
-            seed: args.seed,
-            out: args.out.as_deref(),
-            kind: "suite",
-            command,
-        })?,
+        None => begin(args, command)?,
     };
     let ended = measure(session, &args.output)?;
     if args.output.json {
@@ -79,6 +71,19 @@ pub(super) fn run(args: &SuiteArgs, command: Vec<String>) -> Result<ExitCode, Er
         message(format_args!("raptors-prof: baseline: {}", path.display()));
     }
     Ok(ended.exit.into())
+}
+
+fn begin(args: &SuiteArgs, command: Vec<String>) -> Result<Session, SuiteError> {
+    let planned = args.matrix.plans(&args.how)?;
+    Session::begin(Request {
+        name: args.matrix.name(planned.len()),
+        planned,
+        profiling: args.profile,
+        seed: args.seed,
+        out: args.out.as_deref(),
+        kind: "suite",
+        command,
+    })
 }
 
 /// Measures what is pending, and tells on stderr what goes beside the result.

@@ -119,7 +119,7 @@ fn write_diff(
 ) -> Result<BTreeMap<String, String>, RunDirError> {
     let profile = |backend: Backend| {
         let profile = gathered.profiles.get(&backend)?.as_ref().ok()?;
-        (profile.sampling.samples > 0).then_some((backend.title(), profile))
+        (profile.sampling.samples > 0).then(|| (backend.title(), profile.folded()))
     };
     let [baseline, candidate] = plan.cell.op.backends();
     let (Some(before), Some(after)) = (profile(baseline), profile(candidate)) else {
@@ -127,7 +127,7 @@ fn write_diff(
     };
     let title = format!("{} and {}: {}", before.0, after.0, plan.cell);
     outputs::draw(run_dir, "diff.svg", |path| {
-        flamegraph::write_diff(before, after, &title, path)
+        flamegraph::write_diff((before.0, &before.1), (after.0, &after.1), &title, path)
     })?;
     Ok(BTreeMap::from([("diff".to_owned(), "diff.svg".to_owned())]))
 }

@@ -10,6 +10,8 @@ use super::{Backend, Dtype, Layout, Op, PlanError, Shape, name, names};
 
 /// Options of the main job. Each is valid by itself; whether they fit together is for [`super::Plan::new`] to say.
 #[derive(Debug, Clone, Args)]
+// Whether they are there at all goes by --op: clap leaves a group empty that has another within.
+#[group(args = ["op"])]
 #[command(next_help_heading = "What is measured")]
 pub struct Options {
     /// The op: one of these, or FILE.py:CLASS for one of your own

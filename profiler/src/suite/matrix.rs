@@ -192,7 +192,7 @@ pub(super) fn options(
 }
 
 /// Cells that differ in anything that the command line says have different names; what the environment says is no part of one.
-fn name(cell: &Cell, threads: Option<Threads>, simd: Option<Simd>) -> String {
+pub(crate) fn name(cell: &Cell, threads: Option<Threads>, simd: Option<Simd>) -> String {
     let layout = cell.layout.filter(|&layout| layout != Layout::Contiguous);
     let layout = layout.map(|layout| layout.to_string());
     let threads = threads.map(|threads| format!("{threads}-threads"));

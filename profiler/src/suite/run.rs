@@ -7,10 +7,9 @@ use chrono::{SecondsFormat, Utc};
 
 use super::directory::SuiteDir;
 use super::file::{Measuring, SCHEMA, State, Suite, SuiteCell};
-use super::matrix::{Matrix, Planned, options, order};
+use super::matrix::{Planned, options, order};
 use super::progress::SuiteProgress;
 use super::{SuiteError, table};
-use crate::environment::Environment;
 use crate::error::{Error, Exit};
 use crate::fingerprint::Fingerprint;
 use crate::interrupt;
@@ -21,10 +20,10 @@ use crate::worker::WorkerError;
 
 /// What a new suite is made of.
 pub struct Request<'a> {
-    /// Which cells.
-    pub matrix: &'a Matrix,
-    /// How each is measured.
-    pub how: &'a How,
+    /// What is measured, in a word.
+    pub name: String,
+    /// The cells; at least one.
+    pub planned: Vec<Planned>,
     /// Of which cells a profile is taken.
     pub profiling: Profiling,
     /// Where the order comes from; None takes the time.
@@ -56,25 +55,16 @@ pub struct Ended {
 }
 
 impl Session {
-    /// Begins a suite: all cells are checked and its directory is there when this returns.
-    ///
-    /// # Errors
-    /// [`SuiteError`] when a cell can't be measured or the directory can't be made.
-    pub fn begin(request: Request<'_>) -> Result<Session, SuiteError> {
-        let planned = request.matrix.plans(request.how)?;
-        Session::of(request, planned)
-    }
-
-    /// As [`Session::begin`], with cells that are planned already.
+    /// Begins a suite: its directory is there when this returns.
     ///
     /// # Errors
     /// [`SuiteError::RunDir`] when the directory can't be made.
-    pub fn of(request: Request<'_>, planned: Vec<Planned>) -> Result<Session, SuiteError> {
+    pub fn begin(request: Request<'_>) -> Result<Session, SuiteError> {
+        let planned = request.planned;
         let created = Utc::now();
         let seed = request
             .seed
             .unwrap_or_else(|| created.timestamp().unsigned_abs());
-        let name = request.matrix.name(planned.len());
         let ordered = order(planned.len(), seed).into_iter();
         let planned: Vec<Planned> = ordered.map(|at| planned[at].clone()).collect();
         let Some(first) = planned.first() else {
@@ -85,7 +75,7 @@ impl Session {
             created: created.to_rfc3339_opts(SecondsFormat::Secs, true),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             command: request.command,
-            name,
+            name: request.name,
             seed,
             measuring: measuring(&first.plan, request.profiling),
             fingerprint: None,
@@ -106,8 +96,7 @@ impl Session {
         let plans: Result<_, _> = suite.cells.iter().map(|cell| plan(cell, &how)).collect();
         let mut session = Session::new(directory, suite, plans?);
         if let Some(plan) = session.plans.first() {
-            let here = Environment::look(plan, None, None, &[]);
-            session.check_place(&Fingerprint::from(&here))?;
+            session.check_place(&Fingerprint::here(plan))?;
         }
         for at in 0..session.suite.cells.len() {
             let finished = session.directory.finished(&session.suite.cells[at])?;
