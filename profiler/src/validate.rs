@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::baseline::{Baseline, BaselineCell};
-use crate::compare::Comparison;
 use crate::fingerprint::{Difference, Fingerprint, list};
 use crate::judge::{BETWEEN_RUNS, Standing, bound};
 use crate::suite::{Planned, State, Suite, SuiteCell};
@@ -237,7 +236,7 @@ impl Standard {
             Standard::MinRatio(ratio) => (*ratio, comparison.margin, Vec::new()),
             Standard::Baseline(_, baseline) => {
                 let before = baseline.cells.get(&cell.name)?;
-                let margin = tolerance(before, comparison);
+                let margin = tolerance(before.noise_floor, comparison.margin);
                 (before.ci95[0], margin, settings(before, cell))
             }
         };
@@ -252,8 +251,9 @@ impl Standard {
     }
 }
 
-fn tolerance(before: &BaselineCell, now: &Comparison) -> f64 {
-    BETWEEN_RUNS.max(before.noise_floor).max(now.margin)
+/// What two runs of the same code may differ by, with this noise floor before and this margin now.
+fn tolerance(noise_floor: f64, margin: f64) -> f64 {
+    BETWEEN_RUNS.max(noise_floor).max(margin)
 }
 
 /// How the candidate was set then and now.
@@ -270,28 +270,11 @@ fn settings(before: &BaselineCell, cell: &SuiteCell) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::Verdict;
 
     #[test]
     fn the_tolerance_leaves_room_for_the_noise_of_both_runs() {
-        let before = |noise_floor| BaselineCell {
-            ratio: 2.1,
-            ci95: [2.0, 2.2],
-            noise_floor,
-            threads: None,
-            simd: None,
-        };
-        let now = |margin| Comparison {
-            ratio: 2.0,
-            ci95: Some([1.9, 2.1]),
-            blocked_ratio: 2.0,
-            noise_floor: Some(margin),
-            margin,
-            pairs: 50,
-            verdict: Verdict::Faster,
-        };
-        assert_eq!(tolerance(&before(0.0), &now(0.01)), BETWEEN_RUNS);
-        assert_eq!(tolerance(&before(0.25), &now(0.01)), 0.25);
-        assert_eq!(tolerance(&before(0.0), &now(0.6)), 0.6);
+        assert_eq!(tolerance(0.0, 0.01), BETWEEN_RUNS);
+        assert_eq!(tolerance(0.25, 0.01), 0.25);
+        assert_eq!(tolerance(0.0, 0.6), 0.6);
     }
 }

@@ -41,7 +41,7 @@ fn measure(home: &Path, out: &str, delay: f64, arguments: &[&str]) {
     std::fs::write(home.join("delay"), delay.to_string()).unwrap();
     let mut command = raptors_prof(home);
     command.args(arguments).args(["--out", out, "--quiet"]);
-    command.args(["--max-time", "4", "--min-samples", "20"]);
+    command.args(["--max-time", "6", "--precision", "50"]);
     assert_done(&command.output().unwrap());
 }
 
@@ -51,7 +51,9 @@ fn compare(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-const SUITE: [&str; 4] = ["suite", "--profile", "all", "--op"];
+const SUITE: [&str; 6] = ["suite", "--profile", "all", "--min-samples", "20", "--op"];
+
+const RUN: [&str; 4] = ["--min-samples", "0", "--op", "ops.py:Work"];
 
 /// Two suites: in the second the candidate takes twice as long.
 fn suites() -> TempDir {
@@ -124,8 +126,13 @@ fn spoil(run: &Path, pointer: &str, value: Value) {
 #[test]
 fn what_can_not_be_compared_is_named() {
     let home = temporary();
-    measure(home.path(), "run", 0.001, &["--op", "ops.py:Work"]);
-    measure(home.path(), "other", 0.001, &["--op", "ops.py:Other"]);
+    measure(home.path(), "run", 0.001, &RUN);
+    measure(
+        home.path(),
+        "other",
+        0.001,
+        &[&RUN[..3], &["ops.py:Other"]].concat(),
+    );
     let run = home.path().join("run");
     let text = std::fs::read_to_string(run.join("summary.json")).unwrap();
     let fails = |old: &str, expected: &str| {
@@ -199,7 +206,7 @@ fn what_can_not_be_compared_is_named() {
 #[test]
 fn a_run_is_the_same_as_itself() {
     let home = temporary();
-    measure(home.path(), "run", 0.001, &["--op", "ops.py:Work"]);
+    measure(home.path(), "run", 0.001, &RUN);
     let output = compare(home.path(), &["run", "run", "--json"])
         .output()
         .unwrap();
