@@ -72,8 +72,8 @@ enum Command {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 2 bad usage or bad input; 3 the environment denies what the job needs; 4 the workload failed;
-130 interrupted (what was gathered is written).";
+Exit codes: 0 done; 1 judged worse (compare, validate); 2 bad usage or bad input; 3 the environment denies what the job needs;
+4 the workload failed; 130 interrupted (what was gathered is written).";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]

@@ -9,8 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Ratios of two runs of the same code differ by up to 5 % (measured: docs/suite.md).
-pub const BETWEEN_RUNS: f64 = 0.05;
+/// Ratios of two runs of the same code may differ by 8 % (measured: docs/suite.md).
+pub const BETWEEN_RUNS: f64 = 0.08;
 
 /// Beyond a margin of 10 %, nothing is called the same.
 const LARGEST_SAME: f64 = 0.1;

@@ -68,7 +68,9 @@ pub(super) fn run(args: &SuiteArgs, command: Vec<String>) -> Result<ExitCode, Er
         .filter(|_| ended.exit != Exit::Interrupted)
     {
         Baseline::of(&ended.suite)?.write(path)?;
-        message(format_args!("raptors-prof: baseline: {}", path.display()));
+        if !args.output.quiet {
+            message(format_args!("raptors-prof: baseline: {}", path.display()));
+        }
     }
     Ok(ended.exit.into())
 }

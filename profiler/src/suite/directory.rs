@@ -3,6 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::SuiteError;
 use super::file::{NAME, Suite, SuiteCell};
@@ -10,6 +12,10 @@ use crate::document;
 use crate::run_dir::{self, RunDir, RunDirError};
 use crate::scratch;
 use crate::summary::Summary;
+
+/// Where a process was killed, a child that it was about to start holds its lock until it is another program.
+const PATIENCE: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(20);
 
 /// A suite's directory, in which no one else is at work.
 pub struct SuiteDir {
@@ -101,9 +107,13 @@ fn lock(path: PathBuf) -> Result<SuiteDir, SuiteError> {
         source,
     };
     let lock = File::open(&path).map_err(unwritable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(SuiteDir { path, _lock: lock }),
-        Err(TryLockError::WouldBlock) => Err(SuiteError::Busy { path }),
-        Err(TryLockError::Error(source)) => Err(unwritable(source).into()),
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(SuiteDir { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience => sleep(TICK),
+            Err(TryLockError::WouldBlock) => return Err(SuiteError::Busy { path }),
+            Err(TryLockError::Error(source)) => return Err(unwritable(source).into()),
+        }
     }
 }
