@@ -27,7 +27,7 @@ fn suite(home: &Path, python: &Path) -> Command {
     command.args(["suite", "--op", "sum", "--op", "mean", "--shape", "64x48"]);
     command.args(["--shape", "8", "--dtype", "float32", "--out", "suite"]);
     command.args(["--max-time", "2", "--min-samples", "1", "--seed", "7"]);
-    command.arg("--python").arg(python);
+    command.args(["--precision", "50", "--python"]).arg(python);
     command
 }
 
@@ -138,17 +138,22 @@ fn a_suite_leaves_a_run_a_cell_and_a_table_with_the_laggards_on_top() {
     assert_eq!(printed, suite, "nothing was measured again");
 }
 
-/// Either method sleeps: how long is all that matters.
+/// How long either method takes is all that matters.
 const OWN_OPS: &str = "
 import time
 
+def burn(seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        sum(range(100))
+
 class Slow:
-    baseline = staticmethod(lambda: time.sleep(0.001))
-    candidate = staticmethod(lambda: time.sleep(0.003))
+    baseline = staticmethod(lambda: burn(0.001))
+    candidate = staticmethod(lambda: burn(0.006))
 
 class Fast:
-    baseline = staticmethod(lambda: time.sleep(0.003))
-    candidate = staticmethod(lambda: time.sleep(0.001))
+    baseline = staticmethod(lambda: burn(0.006))
+    candidate = staticmethod(lambda: burn(0.001))
 ";
 
 #[test]
@@ -165,7 +170,8 @@ fn laggards_alone_are_profiled() {
         "--max-time",
         "4",
     ]);
-    command.args(["--min-samples", "1", "--out", "suite", "--json"]);
+    command.args(["--precision", "50", "--min-samples", "1"]);
+    command.args(["--out", "suite", "--json"]);
     let output = command.output().unwrap();
     assert_done(&output);
     let suite: Value = serde_json::from_slice(&output.stdout).unwrap();

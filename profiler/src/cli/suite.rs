@@ -93,8 +93,11 @@ pub(super) fn measure(session: Session, output: &OutputArgs) -> Result<Ended, Er
     let suite = session.suite();
     if !output.quiet {
         message(format_args!(
-            "raptors-prof: {} cells in the order of --seed {}, into {}",
-            suite.cells.len(),
+            "raptors-prof: {} in the order of --seed {}, into {}",
+            match suite.cells.len() {
+                1 => "1 cell".to_owned(),
+                count => format!("{count} cells"),
+            },
             suite.seed,
             session.directory().display()
         ));
