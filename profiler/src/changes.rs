@@ -15,7 +15,7 @@ use crate::compare::median;
 use crate::document::{self, DocumentError};
 use crate::environment::Environment;
 use crate::fingerprint::{Difference, Fingerprint, list};
-use crate::judge::{BETWEEN_RUNS, Estimate, Judgement};
+use crate::judge::{BETWEEN_RUNS, Estimate, Judgement, disturbed};
 use crate::run_dir::RunDirError;
 use crate::suite::{self, State, Suite};
 use crate::summary::{BackendSummary, Summary};
@@ -162,6 +162,8 @@ pub struct CellChange {
     pub ratio: Option<Estimate>,
     /// Changes up to this count as none.
     pub margin: f64,
+    /// Whether other processes disturbed either run so much that nothing can be concluded.
+    pub disturbed: bool,
     /// What became of the ratio.
     pub judgement: Judgement,
     /// The differential flame graph of the candidate, where one was written.
@@ -249,13 +251,16 @@ impl CellChange {
             });
             new.by(old)
         });
+        let disturbed = disturbed(old) || disturbed(new);
+        let judged = ratio.and_then(|ratio| ratio.ci95).filter(|_| !disturbed);
         CellChange {
             name: name.to_owned(),
             times: times.collect(),
             ratios: comparisons.map(|(old, new)| [old.ratio, new.ratio]),
             ratio,
             margin,
-            judgement: Judgement::of_change(ratio.and_then(|ratio| ratio.ci95), margin),
+            disturbed,
+            judgement: Judgement::of_change(judged, margin),
             flame_graph: None,
         }
     }

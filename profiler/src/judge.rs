@@ -6,11 +6,19 @@
 //!   runs as independent, keeps uneven intervals uneven, and assumes nothing of how each interval was come by.
 //! - **Margin**: two runs of the same code differ by more than each run's own interval says, because memory is laid out anew and the
 //!   machine is in another state. So a change counts only beyond [`BETWEEN_RUNS`], or beyond the margin of either run where that is more.
+//! - **Disturbance**: where other processes take turns with the worker, the windows of one backend may just fit between their turns and
+//!   those of the other not. That is no noise that pairs even out: the ratio is off by as much as the turns are long, in a narrow
+//!   interval. It shows in the median window, which is far from the fastest ([`disturbed`]); then nothing is concluded.
 
 use serde::{Deserialize, Serialize};
 
+use crate::summary::Summary;
+
 /// Ratios of two runs of the same code may differ by 8 % (measured: docs/suite.md).
 pub const BETWEEN_RUNS: f64 = 0.08;
+
+/// A backend whose median window takes more than twice as long as its fastest was held up by others.
+const DISTURBED: f64 = 2.0;
 
 /// Beyond a margin of 10 %, nothing is called the same.
 const LARGEST_SAME: f64 = 0.1;
@@ -42,6 +50,14 @@ impl Estimate {
             ci95,
         }
     }
+}
+
+/// Whether a run says nothing of the code, as other processes held up a backend in more than half of its windows.
+pub fn disturbed(summary: &Summary) -> bool {
+    let timings = summary.backends.values();
+    timings
+        .filter_map(|backend| backend.timing.as_ref())
+        .any(|timing| timing.median_ns > DISTURBED * timing.min_ns)
 }
 
 /// What a ratio may not lie below, so that it counts as `wanted`.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::baseline::{Baseline, BaselineCell};
 use crate::fingerprint::{Difference, Fingerprint, list};
-use crate::judge::{BETWEEN_RUNS, Standing, bound};
+use crate::judge::{BETWEEN_RUNS, Standing, bound, disturbed};
 use crate::suite::{Planned, State, Suite, SuiteCell};
 use crate::table::interval;
 
@@ -128,6 +128,8 @@ pub struct Validated {
     pub ci95: Option<[f64; 2]>,
     /// What the ratio should be at least.
     pub bound: f64,
+    /// Whether other processes disturbed the run so much that nothing can be concluded.
+    pub disturbed: bool,
     /// Whether it is.
     pub standing: Standing,
     /// How the candidate's settings differ from those of the baseline.
@@ -217,8 +219,12 @@ impl Validated {
             [] => String::new(),
             differences => format!(" ({})", list(differences)),
         };
+        let disturbed = match self.disturbed {
+            true => ", disturbed by other processes",
+            false => "",
+        };
         format!(
-            "{:<width$}  {:>7.3}  {:<16}  {:>7.3}  {}{differences}",
+            "{:<width$}  {:>7.3}  {:<16}  {:>7.3}  {}{disturbed}{differences}",
             self.name,
             self.ratio,
             interval(self.ci95),
@@ -240,12 +246,15 @@ impl Standard {
                 (before.ci95[0], margin, settings(before, cell))
             }
         };
+        let disturbed = cell.summary.as_ref().is_some_and(disturbed);
+        let judged = comparison.ci95.filter(|_| !disturbed);
         Some(Validated {
             name: cell.name.clone(),
             ratio: comparison.ratio,
             ci95: comparison.ci95,
             bound: bound(wanted, margin),
-            standing: Standing::of(comparison.ci95, wanted, margin),
+            disturbed,
+            standing: Standing::of(judged, wanted, margin),
             differences,
         })
     }

@@ -27,8 +27,8 @@ const OPS: &str = "
 import time
 
 class Half:
-    baseline = staticmethod(lambda: time.sleep(0.004))
-    candidate = staticmethod(lambda: time.sleep(0.002))
+    baseline = staticmethod(lambda: time.sleep(0.016))
+    candidate = staticmethod(lambda: time.sleep(0.008))
 ";
 
 const HALF: [&str; 2] = ["--op", "ops.py:Half"];
@@ -102,19 +102,23 @@ fn a_slower_candidate_is_found_by_a_baseline_that_was_made_before() {
         .output()
         .unwrap();
     assert_done(&made);
-    let mut command = validate(home.path(), &cell);
-    command.args(["--baseline", "base.json"]);
-    let output = command.env("RAPTORS_SIMD", "off").output().unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}{}",
-        stderr(&output),
-        stdout(&output)
-    );
-    let told = stdout(&output);
-    assert!(told.contains("sum-256x256-float32 "), "{told}");
-    assert!(told.contains("worse (SIMD "), "{told}");
+    // What other processes disturb is not judged: that is waited out.
+    for attempt in 0..5 {
+        let out = home.path().join(format!("attempt{attempt}"));
+        std::fs::create_dir(&out).unwrap();
+        let mut command = validate(&out, &cell);
+        command.args(["--baseline", "../base.json"]);
+        let output = command.env("RAPTORS_SIMD", "off").output().unwrap();
+        let told = stdout(&output);
+        assert!(told.contains("sum-256x256-float32 "), "{told}");
+        if !told.contains("disturbed by other processes") {
+            assert_eq!(output.status.code(), Some(1), "{}{told}", stderr(&output));
+            assert!(told.contains("worse (SIMD "), "{told}");
+            return;
+        }
+        assert_eq!(output.status.code(), Some(0), "{}{told}", stderr(&output));
+    }
+    eprintln!("skipped: other processes disturb every measurement here");
 }
 
 /// A baseline of this machine in which [`HALF`] has this ratio.

@@ -23,6 +23,13 @@ pub fn table(changes: &Changes, out: Option<&Path>) -> String {
             list(&changes.differences)
         ));
     }
+    let disturbed = changes.cells.iter().filter(|cell| cell.disturbed).count();
+    if disturbed > 0 {
+        lines.push(format!(
+            "{disturbed} of {} cells were disturbed by other processes: nothing is concluded of them",
+            changes.cells.len()
+        ));
+    }
     lines.extend(
         changes
             .control
@@ -69,7 +76,10 @@ fn row(cell: &CellChange, width: usize) -> String {
     format!(
         "{:<width$}  {ratios:<16}  {change:>8}  {interval:<18}  {:<12}  {}",
         cell.name,
-        cell.judgement.name(),
+        match cell.disturbed {
+            true => "disturbed",
+            false => cell.judgement.name(),
+        },
         times(&cell.times)
     )
 }
