@@ -9,6 +9,7 @@ use crate::counters::CounterReading;
 use crate::environment::Environment;
 use crate::plan::Cell;
 use crate::profile::{Sampling, TopFrame};
+use crate::source_lines::HotLine;
 
 /// Name and number of the schema. Fields are only added within a number.
 pub const SCHEMA: &str = "raptors-prof/summary/1";
@@ -50,6 +51,9 @@ pub struct BackendSummary {
     pub sampling: Option<SamplingSummary>,
     /// The frames with the largest share of their own.
     pub top: Vec<TopFrame>,
+    /// The lines of source with the largest share of their own.
+    #[serde(default)]
+    pub lines: Vec<HotLine>,
     /// Files of this backend, by kind.
     pub outputs: BTreeMap<String, String>,
 }

@@ -108,6 +108,7 @@ fn write_profile(
     let title = format!("{}: {}", backend.title(), plan.cell);
     summary.outputs = outputs::write_profile(run_dir, backend.name(), &title, profile)?;
     summary.top = profile.top(TOP);
+    summary.lines = profile.lines.top(TOP);
     Ok(())
 }
 
