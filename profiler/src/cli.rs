@@ -18,6 +18,7 @@ use crate::job::{self, Outcome};
 use crate::plan::{Options, Plan};
 use crate::progress::Progress;
 use crate::record::{self, AttachOptions, RecordOptions};
+use crate::report::{self, ReportOptions};
 use crate::{interrupt, table};
 
 /// Is my Rust kernel faster than NumPy, and if not, why?
@@ -69,6 +70,11 @@ enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Makes one HTML file of a run or a suite, which needs no network
+    #[command(
+        after_help = "Example: raptors-prof report results/runs/20261123T150000Z-sum-512x512-float32"
+    )]
+    Report(ReportOptions),
 }
 
 const AFTER_HELP: &str = "\
@@ -118,6 +124,14 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         (Some(Command::Attach { options, output }), _) => {
             let outcome = record::attach(&options, command)?;
             Ok(show_recording(&outcome, &output)?.unwrap_or_else(|| Exit::Done.into()))
+        }
+        (Some(Command::Report(options)), _) => {
+            let outcome = report::report(&options)?;
+            for line in &outcome.messages {
+                message(format_args!("raptors-prof: {line}"));
+            }
+            print(&format!("report: {}\n", outcome.path.display()))?;
+            Ok(Exit::Done.into())
         }
         (None, Some(options)) => measure(options, command, &cli.output),
         (None, None) => Err(Error::Usage),

@@ -7,6 +7,7 @@ use crate::changes::ChangesError;
 use crate::document::DocumentError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::report::ReportError;
 use crate::run_dir::RunDirError;
 use crate::sampling::event_names::EventError;
 use crate::suite::SuiteError;
@@ -66,6 +67,9 @@ pub enum Error {
     /// There is no recording.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// Neither an op nor a command.
     #[error("nothing to do: --op, --shape and --dtype say what to measure; --help tells more")]
     Usage,
@@ -91,6 +95,7 @@ impl Error {
                 Exit::BadInput
             }
             Error::Record(error) => of_recording(error),
+            Error::Report(error) => of_report(error),
             Error::Signals(_) | Error::Stdout(_) => Exit::Denied,
         }
     }
@@ -130,6 +135,16 @@ fn of_suite(error: &SuiteError) -> Exit {
         | SuiteError::SameName { .. }
         | SuiteError::NotTheCell { .. }
         | SuiteError::Elsewhere { .. } => Exit::BadInput,
+    }
+}
+
+fn of_report(error: &ReportError) -> Exit {
+    match error {
+        ReportError::NothingThere { .. }
+        | ReportError::Document(_)
+        | ReportError::Taken { .. }
+        | ReportError::Unwritable { .. } => Exit::BadInput,
+        ReportError::Random(_) | ReportError::Render(_) => Exit::Denied,
     }
 }
 

@@ -15,7 +15,7 @@
 //!   their stacks, [`python`] reads the Python stacks, [`merge`] (pure) makes one of both; [`profile`] is what was seen,
 //!   [`source_lines`] where in the source.
 //! - [`summary`], [`run_dir`] (filled in a [`scratch`] directory), [`outputs`], [`table`] and [`flamegraph`] are what leaves.
-//! - [`suite`] is many cells. [`document`] reads back what was written; [`fingerprint`] says whether two may be compared,
+//! - [`suite`] is many cells. [`document`] reads back what was written, [`report`] makes a page of it; [`fingerprint`] says whether two may be compared,
 //!   [`judge`] (pure) how: [`changes`] from one run or suite to the next, and [`validate`] against a [`baseline`] file or a number.
 
 pub mod assemble;
@@ -42,6 +42,7 @@ pub mod progress;
 pub mod python;
 pub mod record;
 pub mod recording;
+pub mod report;
 pub mod run_dir;
 pub mod sampling;
 pub mod scratch;

@@ -92,21 +92,20 @@ fn backend_line(name: &str, backend: &BackendSummary) -> String {
     };
     let faults = count(backend, &["page-faults", "minor-faults"])
         .map_or("-".to_owned(), |count| number(count.per_call));
-    let kernel = match (
-        count(backend, &["user-time"]),
-        count(backend, &["kernel-time"]),
-    ) {
-        (Some(user), Some(kernel)) if user.value + kernel.value > 0.0 => {
-            percent(kernel.value / (user.value + kernel.value))
-        }
-        _ => "-".to_owned(),
-    };
+    let kernel = kernel_share(backend).map_or("-".to_owned(), percent);
     let cpus = cpus(backend).map_or("-".to_owned(), number);
     format!("{name:<9}{median:>11}  {interval:<24}{faults:>12}  {cpus:>5}  {kernel:>11}")
 }
 
+/// Share of the CPU time that the kernel took.
+pub(crate) fn kernel_share(backend: &BackendSummary) -> Option<f64> {
+    let user = count(backend, &["user-time"])?.value;
+    let kernel = count(backend, &["kernel-time"])?.value;
+    (user + kernel > 0.0).then(|| kernel / (user + kernel))
+}
+
 /// How many CPUs were busy on average: CPU time by wall time of the counting window.
-fn cpus(backend: &BackendSummary) -> Option<f64> {
+pub(crate) fn cpus(backend: &BackendSummary) -> Option<f64> {
     let reading = |event: &str| {
         backend
             .counters
@@ -140,7 +139,7 @@ fn count(backend: &BackendSummary, events: &[&str]) -> Option<Count> {
     })
 }
 
-fn verdict(comparison: &Comparison, [baseline, candidate]: [Backend; 2]) -> Vec<String> {
+fn verdict(comparison: &Comparison, backends: [Backend; 2]) -> Vec<String> {
     let Comparison { ratio, pairs, .. } = comparison;
     let interval = comparison
         .ci95
@@ -148,7 +147,19 @@ fn verdict(comparison: &Comparison, [baseline, candidate]: [Backend; 2]) -> Vec<
             format!("95 % interval {lo:.3} to {hi:.3}")
         });
     let floor = comparison.noise_floor.map_or("unknown".to_owned(), percent);
-    let verdict = match comparison.verdict {
+    let result = format!("ratio {ratio:.3}, {interval}, {pairs} pairs, noise floor {floor}");
+    let mut lines = vec![result, judgement(comparison, backends)];
+    lines.extend(noise(comparison));
+    lines
+}
+
+/// The verdict as a sentence.
+pub(crate) fn judgement(
+    comparison: &Comparison,
+    [baseline, candidate]: [Backend; 2],
+) -> String {
+    let ratio = comparison.ratio;
+    match comparison.verdict {
         Verdict::Faster => sentence(format!(
             "{} is faster: {} takes {ratio:.2} times as long.",
             subject(candidate),
@@ -165,15 +176,11 @@ fn verdict(comparison: &Comparison, [baseline, candidate]: [Backend; 2]) -> Vec<
             percent(comparison.margin)
         ),
         Verdict::Inconclusive => "Inconclusive: the interval is too wide to tell.".to_owned(),
-    };
-    let result = format!("ratio {ratio:.3}, {interval}, {pairs} pairs, noise floor {floor}");
-    let mut lines = vec![result, verdict];
-    lines.extend(noise(comparison));
-    lines
+    }
 }
 
 /// What disturbed the comparison, if anything did.
-fn noise(comparison: &Comparison) -> Option<String> {
+pub(crate) fn noise(comparison: &Comparison) -> Option<String> {
     let pairs = comparison.pairs;
     let change = |share: f64| match share > 0.0 {
         true => format!("rose by {}", percent(share)),
@@ -213,7 +220,8 @@ fn sentence(text: String) -> String {
     first.into_iter().flatten().chain(letters).collect()
 }
 
-fn choice<T: std::fmt::Display>(choice: &Choice<T>, default: &str) -> String {
+/// What was used, and what was asked for.
+pub(crate) fn choice<T: std::fmt::Display>(choice: &Choice<T>, default: &str) -> String {
     let requested = choice.requested.as_deref().unwrap_or(default);
     match &choice.used {
         Some(used) => format!("{used} (requested: {requested})"),
@@ -265,7 +273,8 @@ pub(crate) fn time(ns: f64) -> String {
     format!("{} {unit}", number(value))
 }
 
-fn number(value: f64) -> String {
+/// With three digits that count.
+pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
         value if value >= 100.0 => 0,
         value if value >= 10.0 => 1,
@@ -279,6 +288,7 @@ pub(crate) fn interval(ends: Option<[f64; 2]>) -> String {
     ends.map_or("-".to_owned(), |[lo, hi]| format!("{lo:.3} to {hi:.3}"))
 }
 
+/// A share in percent.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }

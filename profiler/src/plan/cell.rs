@@ -31,6 +31,19 @@ impl Cell {
         let parts = [Some(self.op.file_name()), shape, dtype];
         parts.into_iter().flatten().collect::<Vec<_>>().join("-")
     }
+
+    /// Bytes that a call has to read and write: each input and the result once. None for an own op.
+    pub fn bytes_moved(&self) -> Option<u128> {
+        let (Op::BuiltIn(op), Some(shape), Some(dtype)) = (&self.op, &self.shape, self.dtype)
+        else {
+            return None;
+        };
+        let inputs = shape
+            .elements()
+            .saturating_mul(1 + u128::from(op.reads_two()));
+        let elements = inputs.saturating_add(op.result_elements(shape));
+        Some(elements.saturating_mul(dtype.size().into()))
+    }
 }
 
 /// A cell of a built-in op, which lacks nothing.
@@ -89,7 +102,7 @@ impl fmt::Display for Cell {
         }
         match self.layout {
             Some(Layout::Contiguous) | None => Ok(()),
-            Some(layout) => write!(f, " {}", name(&layout)),
+            Some(layout) => write!(f, " {layout}"),
         }
     }
 }
@@ -196,7 +209,8 @@ impl Shape {
 
     /// Number of elements.
     pub fn elements(&self) -> u128 {
-        self.0.iter().map(|&len| u128::from(len)).product()
+        let lengths = self.0.iter().map(|&len| u128::from(len));
+        lengths.fold(1, u128::saturating_mul)
     }
 
     /// Length of an axis; 1 for one that there is not.
@@ -297,6 +311,23 @@ mod tests {
                 serde_json::Value::from(name(layout))
             );
         }
+    }
+
+    #[test]
+    fn a_call_moves_its_inputs_and_its_result() {
+        let moved = |op, shape: &str| {
+            Cell::from(BuiltInCell {
+                op,
+                shape: shape.parse().unwrap(),
+                dtype: Dtype::Float32,
+                layout: Layout::Contiguous,
+            })
+            .bytes_moved()
+        };
+        assert_eq!(moved(BuiltIn::Sum, "10x10"), Some(404));
+        assert_eq!(moved(BuiltIn::MeanAxis0, "10x10"), Some(440));
+        assert_eq!(moved(BuiltIn::Scale, "10x10"), Some(800));
+        assert_eq!(moved(BuiltIn::Add, "10x10"), Some(1200));
     }
 
     #[test]
