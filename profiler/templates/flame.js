@@ -14,9 +14,9 @@ field.addEventListener("input", () => {
 });
 // A frame that is not shown has no width, and inferno draws by the width.
 addEventListener("resize", (event) => innerWidth || event.stopImmediatePropagation());
-function start() {
+new ResizeObserver((_, observer) => {
+  if (!innerWidth) return;
+  observer.disconnect();
   init();
   scrollTo(0, document.body.scrollHeight);
-}
-if (innerWidth) start();
-else addEventListener("resize", start, { once: true });
+}).observe(document.documentElement);
