@@ -26,7 +26,7 @@ pub use protocol::{Choice, Done, Hello, RaptorsConfig, Ready, Usage, Window};
 /// What the worker runs.
 pub(crate) const SOURCE: &str = include_str!("worker.py");
 /// The name of its file.
-const SOURCE_NAME: &str = "worker.py";
+pub(crate) const SOURCE_NAME: &str = "worker.py";
 /// How often a wait looks at the interrupt flag and at the worker's life.
 const TICK: Duration = Duration::from_millis(50);
 /// An interpreter that has not said hello after this long is none.

@@ -14,6 +14,9 @@ use raptors_prof::profile::{Frame, FrameKind, Profile, Sampling, StackTree};
 use raptors_prof::source_lines::LineCounts;
 use serde_json::{Value, json};
 
+/// What makes a summary bad.
+type Spoil = fn(&mut Value);
+
 /// Names that end what they stand in, wherever that is.
 const HOSTILE: [&str; 7] = [
     "<script>document.title='taken'</script>",
@@ -432,7 +435,7 @@ fn bad_input_is_named_with_file_and_field() {
     fails("run has neither summary.json nor suite.json");
     let run = hostile_run(home.path());
     let whole = common::summary(&run);
-    let cases: [(fn(&mut Value), &str); 5] = [
+    let cases: [(Spoil, &str); 5] = [
         (
             |summary| summary["schema"] = json!("raptors-prof/summary/2"),
             "summary/2",

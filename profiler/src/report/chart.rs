@@ -18,7 +18,7 @@ const BINS: usize = 32;
 /// Of the ratios, such a share at either end may lie beyond the axis.
 const BEYOND: f64 = 0.01;
 /// 1 is on the axis unless that made the axis so many times as long.
-const STRETCH: f64 = 3.0;
+const STRETCH: f64 = 6.0;
 
 /// What is drawn.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use std::path::Path;
 const MOST_BYTES: u64 = 64 << 20;
 /// Height of the field above the graph, in pixels.
 const FIELD: u32 = 40;
-/// A taller graph is scrolled.
-const TALLEST: u32 = 1000;
+/// A taller graph is scrolled: so much fits on a printed page.
+const TALLEST: u32 = 860;
 /// How inferno's script begins.
 const SCRIPT: &str = "<script type=\"text/ecmascript\">";
 /// Inferno's script is started by ours: the policy forbids scripts in attributes.

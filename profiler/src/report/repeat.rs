@@ -10,28 +10,21 @@ const PLAIN: &str = "@%+=:,./-_";
 /// is left out, as a run never overwrites.
 pub(super) fn of_run(summary: &Summary) -> String {
     let environment = &summary.environment;
-    let mut command = without_out(&summary.command);
-    let given = |option: &str| {
-        let with_value = format!("{option}=");
-        let mut words = summary.command.iter();
-        words.any(|word| word == option || word.starts_with(&with_value))
-    };
     let surroundings = [
-        ("--python", Some(&environment.python.path)),
-        ("--threads", environment.threads.requested.as_ref()),
-        ("--simd", environment.simd.requested.as_ref()),
+        ("--python", Some(environment.python.path.clone())),
+        ("--threads", environment.threads.requested.clone()),
+        ("--simd", environment.simd.requested.clone()),
     ];
-    for (option, value) in surroundings {
-        if let Some(value) = value.filter(|_| !given(option)) {
-            command.extend([option.to_owned(), value.clone()]);
-        }
-    }
-    shell(&command)
+    shell(&completed(&summary.command, surroundings))
 }
 
-/// The command that began a suite.
+/// The command that began a suite, with its interpreter and the order of its cells.
 pub(super) fn of_suite(suite: &Suite) -> String {
-    shell(&without_out(&suite.command))
+    let surroundings = [
+        ("--python", Some(suite.measuring.python.clone())),
+        ("--seed", Some(suite.seed.to_string())),
+    ];
+    shell(&completed(&suite.command, surroundings))
 }
 
 /// The command that measures one cell of a suite by itself.
@@ -60,6 +53,22 @@ pub(super) fn of_cell(suite: &Suite, cell: &SuiteCell) -> String {
         );
     }
     shell(&command)
+}
+
+/// A command without where its result went, and with those options that it does not give itself.
+fn completed<const N: usize>(
+    command: &[String],
+    options: [(&str, Option<String>); N],
+) -> Vec<String> {
+    let mut completed = without_out(command);
+    for (option, value) in options {
+        let with_value = format!("{option}=");
+        let given = |word: &String| word == option || word.starts_with(&with_value);
+        if let Some(value) = value.filter(|_| !command.iter().any(given)) {
+            completed.extend([option.to_owned(), value]);
+        }
+    }
+    completed
 }
 
 fn without_out(command: &[String]) -> Vec<String> {
@@ -110,6 +119,23 @@ mod tests {
             assert_eq!(without_out(&command), words("raptors-prof --op sum"));
         }
         assert_eq!(without_out(&words("raptors-prof --op sum -o")).len(), 3);
+    }
+
+    #[test]
+    fn what_came_from_elsewhere_is_added() {
+        let options = || {
+            [
+                ("--simd", Some("avx2".to_owned())),
+                ("--threads", Some("2".to_owned())),
+                ("--python", None),
+            ]
+        };
+        let added = |text: &str| completed(&words(text), options()).join(" ");
+        assert_eq!(added("x --op sum"), "x --op sum --simd avx2 --threads 2");
+        assert_eq!(
+            added("x --simd off --threads=1"),
+            "x --simd off --threads=1"
+        );
     }
 
     #[test]

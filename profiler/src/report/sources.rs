@@ -81,7 +81,7 @@ impl<'a> Sources<'a> {
             share: hot.self_share,
             own: percent(hot.self_share),
             total: percent(hot.total),
-            place: format!("{}:{}", end_of(&hot.file), hot.line),
+            place: format!("{}:{}", shown(&hot.file), hot.line),
             file: hot.file.clone(),
             text: text.map(|text| shortened(text.trim())),
             changed: file.is_some_and(|file| file.changed),
@@ -125,7 +125,12 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn end_of(path: &str) -> String {
+/// The end of a path; of the worker's, whose directory was made for the run, the name.
+fn shown(path: &str) -> String {
+    if worker::is_source(Path::new(path)) {
+        return worker::SOURCE_NAME.to_owned();
+    }
+
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     match parts.len().checked_sub(SHOWN_PARTS) {
         Some(from) => parts[from..].join("/"),
@@ -198,6 +203,7 @@ mod tests {
         let gone = Path::new("/tmp/.raptors-prof-tmp-abc/worker.py");
         let line = row(gone, at.unwrap() as u32 + 1, LATER);
         assert!(line.text.unwrap().starts_with("def run_window"));
+        assert!(line.place.starts_with("worker.py:"));
         assert_eq!(row(Path::new("/srv/worker.py"), 1, LATER).text, None);
     }
 }

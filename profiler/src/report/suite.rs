@@ -64,19 +64,19 @@ const STEPS: [f64; 4] = [1.02, 1.1, 1.5, 3.0];
 const SCALE: [ScaleStep; 9] = [
     ScaleStep {
         level: -4,
-        label: "below 1/3",
+        label: "≤ 0.33",
     },
     ScaleStep {
         level: -3,
-        label: "to 1/1.5",
+        label: "≤ 0.67",
     },
     ScaleStep {
         level: -2,
-        label: "to 1/1.1",
+        label: "≤ 0.91",
     },
     ScaleStep {
         level: -1,
-        label: "to 1/1.02",
+        label: "≤ 0.98",
     },
     ScaleStep {
         level: 0,
@@ -84,19 +84,19 @@ const SCALE: [ScaleStep; 9] = [
     },
     ScaleStep {
         level: 1,
-        label: "from 1.02",
+        label: "≥ 1.02",
     },
     ScaleStep {
         level: 2,
-        label: "from 1.1",
+        label: "≥ 1.1",
     },
     ScaleStep {
         level: 3,
-        label: "from 1.5",
+        label: "≥ 1.5",
     },
     ScaleStep {
         level: 4,
-        label: "from 3",
+        label: "≥ 3",
     },
 ];
 
