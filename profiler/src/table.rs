@@ -154,10 +154,7 @@ fn verdict(comparison: &Comparison, backends: [Backend; 2]) -> Vec<String> {
 }
 
 /// The verdict as a sentence.
-pub(crate) fn judgement(
-    comparison: &Comparison,
-    [baseline, candidate]: [Backend; 2],
-) -> String {
+pub(crate) fn judgement(comparison: &Comparison, [baseline, candidate]: [Backend; 2]) -> String {
     let ratio = comparison.ratio;
     match comparison.verdict {
         Verdict::Faster => sentence(format!(

@@ -8,7 +8,9 @@ mod common;
 use std::path::Path;
 
 use browser::Browser;
-use common::{assert_fails, assert_valid, raptors_prof, stderr, stdout, temporary};
+use common::{
+    assert_fails, assert_valid, assert_valid_as, raptors_prof, stderr, stdout, temporary,
+};
 use raptors_prof::flamegraph;
 use raptors_prof::profile::{Frame, FrameKind, Profile, Sampling, StackTree};
 use raptors_prof::source_lines::LineCounts;
@@ -18,12 +20,13 @@ use serde_json::{Value, json};
 type Spoil = fn(&mut Value);
 
 /// Names that end what they stand in, wherever that is.
-const HOSTILE: [&str; 7] = [
+const HOSTILE: [&str; 8] = [
     "<script>document.title='taken'</script>",
     "</script><script>document.title='taken'</script>",
     "]]><script>document.title='taken'</script>",
     "\"><img src=x onerror=\"document.title='taken'\">",
     "'-alert(1)-'",
+    "two\nlines; \u{1b}[31m \\u003cscript>",
     "&quot; onload=&quot;alert(1)",
     "{{ 7 * 6 }}{% raw %}<!-- </title></textarea></style></iframe></svg>",
 ];
@@ -133,7 +136,8 @@ fn write_run(directory: &Path, summary: &Value, names: &[&str]) {
         let path = directory.join(format!("{name}.svg"));
         flamegraph::write(&profile, names[0], &path).unwrap();
     }
-    let sides = (("NumPy", &profile), ("Raptors", &profile));
+    let folded = profile.folded();
+    let sides = (("NumPy", folded.as_str()), ("Raptors", folded.as_str()));
     flamegraph::write_diff(sides.0, sides.1, names[0], &directory.join("diff.svg")).unwrap();
 }
 
@@ -180,10 +184,11 @@ fn suite(home: &Path) -> std::path::PathBuf {
     let suite = json!({
         "schema": "raptors-prof/suite/1", "created": "2026-11-23T15:00:00Z", "tool_version": "0.1.0",
         "command": ["raptors-prof", "suite", "--op", "sum", "-o", "suite"], "name": HOSTILE[0], "seed": 7,
-        "measuring": {"python": "python3", "rate_hz": 997, "min_samples": 1000, "max_time_s": 30.0, "profile": "all"},
+        "measuring": {"python": "python3", "rate_hz": 997, "min_samples": 1000, "precision": 0.01, "max_time_s": 30.0, "profile": "all"},
         "fingerprint": {"cpu": HOSTILE[0], "cores": 2, "container": "none", "numpy": "2.0"},
         "cells": cells
     });
+    assert_valid_as("suite.schema.json", &suite);
     std::fs::write(directory.join("suite.json"), suite.to_string()).unwrap();
     directory
 }

@@ -253,6 +253,10 @@ mod tests {
             noise_floor: None,
             margin: 0.01,
             pairs: 1,
+            effective_pairs: None,
+            outliers: 0,
+            drift: None,
+            ratio_drift: None,
             verdict: Verdict::Inconclusive,
         }
     }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use askama::Template;
 
+use super::ReportError;
 use super::run::RunView;
 use super::suite::SuiteView;
-use super::{ReportError, repeat};
 use crate::suite::Suite;
 use crate::summary::Summary;
 
@@ -53,8 +53,7 @@ pub(super) fn of_run(
     nonce: &str,
     messages: &mut Vec<String>,
 ) -> Result<String, ReportError> {
-    let command = repeat::of_run(summary);
-    let run = RunView::new(summary, directory, command, nonce)?;
+    let run = RunView::new(summary, directory, nonce)?;
     messages.extend_from_slice(&run.lacks);
     let head = Head::new(run.title.clone(), nonce);
     Ok(RunPage { head, run }.render()?)

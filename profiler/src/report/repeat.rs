@@ -1,6 +1,6 @@
 //! The command that repeats a run, as one may paste it into a shell. Pure.
 
-use crate::suite::{Suite, SuiteCell};
+use crate::suite::Suite;
 use crate::summary::Summary;
 
 /// Letters that no shell takes for anything else.
@@ -25,34 +25,6 @@ pub(super) fn of_suite(suite: &Suite) -> String {
         ("--seed", Some(suite.seed.to_string())),
     ];
     shell(&completed(&suite.command, surroundings))
-}
-
-/// The command that measures one cell of a suite by itself.
-pub(super) fn of_cell(suite: &Suite, cell: &SuiteCell) -> String {
-    let measuring = &suite.measuring;
-    let layout = cell.cell.layout.map(|layout| layout.to_string());
-    let options = [
-        ("--op", Some(cell.cell.op.to_string())),
-        ("--shape", cell.cell.shape.as_ref().map(ToString::to_string)),
-        ("--dtype", cell.cell.dtype.map(|dtype| dtype.to_string())),
-        ("--layout", layout.filter(|layout| layout != "contiguous")),
-        ("--threads", cell.threads.clone()),
-        ("--simd", cell.simd.clone()),
-        ("--python", Some(measuring.python.clone())),
-        ("--rate", Some(measuring.rate_hz.to_string())),
-        ("--min-samples", Some(measuring.min_samples.to_string())),
-        ("--max-time", Some(measuring.max_time_s.to_string())),
-    ];
-    let program = suite.command.first().cloned();
-    let mut command = vec![program.unwrap_or_else(|| "raptors-prof".to_owned())];
-    for (option, value) in options {
-        command.extend(
-            value
-                .into_iter()
-                .flat_map(|value| [option.to_owned(), value]),
-        );
-    }
-    shell(&command)
 }
 
 /// A command without where its result went, and with those options that it does not give itself.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::chart::PairChart;
 use super::counters::CounterTable;
 use super::flames::{self, Flame};
+use super::repeat;
 use super::sources::{LineRow, Sources};
 use crate::compare::{Comparison, LARGEST_SAME, SMALLEST_DIFFERENCE, Verdict};
 use crate::document::DocumentError;
@@ -42,6 +43,8 @@ pub(super) struct VerdictView {
     pub(super) pairs: usize,
     /// Why it is so: one sentence each.
     pub(super) grounds: Vec<String>,
+    /// What disturbed the comparison.
+    pub(super) noise: Option<String>,
 }
 
 /// One backend.
@@ -70,14 +73,13 @@ pub(super) struct TopRow {
 }
 
 impl RunView {
-    /// Of the run in `directory`, which `command` repeats.
+    /// Of the run in `directory`.
     ///
     /// # Errors
     /// [`DocumentError::Field`] when an output is no file of the run.
     pub(super) fn new(
         summary: &Summary,
         directory: &Path,
-        command: String,
         nonce: &str,
     ) -> Result<RunView, DocumentError> {
         let sides = summary.cell.op.backends();
@@ -94,7 +96,7 @@ impl RunView {
             title: summary.cell.to_string(),
             interrupted: summary.interrupted,
             verdict: comparison.map(|comparison| VerdictView::new(comparison, sides)),
-            command,
+            command: repeat::of_run(summary),
             backends,
             chart: comparison.and_then(|comparison| chart(summary, comparison, sides)),
             counters: CounterTable::new(summary, &names),
@@ -170,17 +172,17 @@ fn flames(
 
 impl VerdictView {
     pub(super) fn new(comparison: &Comparison, sides: [Backend; 2]) -> VerdictView {
-        let [_, sentence] = table::verdict(comparison, sides);
         let unknown = || "unknown".to_owned();
         VerdictView {
             word: word(comparison.verdict),
-            sentence,
+            sentence: table::judgement(comparison, sides),
             ratio: format!("{:.3}", comparison.ratio),
             interval: table::interval(comparison.ci95),
             noise_floor: comparison.noise_floor.map_or_else(unknown, percent),
             margin: percent(comparison.margin),
             pairs: comparison.pairs,
             grounds: vec![on_the_interval(comparison), on_the_margin(comparison)],
+            noise: table::noise(comparison),
         }
     }
 }
@@ -379,6 +381,10 @@ mod tests {
             noise_floor: Some(0.004),
             margin: 0.01,
             pairs: 100,
+            effective_pairs: None,
+            outliers: 0,
+            drift: None,
+            ratio_drift: None,
             verdict: Verdict::Slower,
         };
         let view = VerdictView::new(&comparison, [Backend::Baseline, Backend::Candidate]);

@@ -114,7 +114,7 @@ impl SuiteView {
         cells.sort_by(|a, b| by_ratio(a, b));
         let mut runs = Vec::with_capacity(cells.len());
         for &cell in &cells {
-            runs.push(CellView::new(suite, cell, directory, nonce)?);
+            runs.push(CellView::new(cell, directory, nonce)?);
         }
         let (columns, rows) = matrix(&cells);
         let laggards = (0..runs.len()).filter(|&at| runs[at].word == word(Verdict::Slower));
@@ -146,12 +146,7 @@ fn by_ratio(a: &SuiteCell, b: &SuiteCell) -> Ordering {
 }
 
 impl CellView {
-    fn new(
-        suite: &Suite,
-        cell: &SuiteCell,
-        directory: &Path,
-        nonce: &str,
-    ) -> Result<CellView, DocumentError> {
+    fn new(cell: &SuiteCell, directory: &Path, nonce: &str) -> Result<CellView, DocumentError> {
         let comparison = comparison(cell);
         Ok(CellView {
             name: name(cell),
@@ -169,32 +164,24 @@ impl CellView {
             sign: comparison.map_or("", |comparison| sign(comparison.verdict)),
             error: cell.error.clone(),
             messages: cell.messages.clone(),
-            run: run(suite, cell, directory, nonce)?,
+            run: run(cell, directory, nonce)?,
         })
     }
 }
 
 /// The run of a cell, with its raw samples where its directory is there.
-fn run(
-    suite: &Suite,
-    cell: &SuiteCell,
-    directory: &Path,
-    nonce: &str,
-) -> Result<Option<RunView>, DocumentError> {
+fn run(cell: &SuiteCell, directory: &Path, nonce: &str) -> Result<Option<RunView>, DocumentError> {
     let Some(summary) = &cell.summary else {
         return Ok(None);
     };
     let own = directory.join(&cell.name);
-    let command = repeat::of_cell(suite, cell);
-    if own.join("summary.json").exists() {
-        let whole: Summary = document::load(&own.join("summary.json"))?;
-        return RunView::new(&whole, &own, command, nonce).map(Some);
+    let path = own.join("summary.json");
+    if path.exists() {
+        let whole: Summary = document::load(&path)?;
+        return RunView::new(&whole, &own, nonce).map(Some);
     }
-    let mut view = RunView::new(summary, &own, command, nonce)?;
-    let lack = format!(
-        "no raw samples: {} is not there",
-        own.join("summary.json").display()
-    );
+    let mut view = RunView::new(summary, &own, nonce)?;
+    let lack = format!("no raw samples: {} is not there", path.display());
     view.lacks.insert(0, lack);
     Ok(Some(view))
 }
