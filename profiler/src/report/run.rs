@@ -25,6 +25,8 @@ pub(super) struct RunView {
     /// What is missing: one line each.
     pub(super) lacks: Vec<String>,
     pub(super) backends: Vec<BackendView>,
+    /// Whether it is known what a call has to move.
+    pub(super) moves: bool,
     pub(super) chart: Option<PairChart>,
     pub(super) counters: CounterTable,
     pub(super) flames: Vec<Flame>,
@@ -54,7 +56,7 @@ pub(super) struct BackendView {
     pub(super) interval: String,
     pub(super) fastest: String,
     /// Bytes that have to be moved, by the median.
-    pub(super) throughput: String,
+    pub(super) throughput: Option<String>,
     pub(super) calls: String,
     pub(super) cpus: String,
     pub(super) kernel: String,
@@ -99,6 +101,7 @@ impl RunView {
             command: repeat::of_run(summary),
             backends,
             chart: comparison.and_then(|comparison| chart(summary, comparison, sides)),
+            moves: summary.cell.bytes_moved().is_some(),
             counters: CounterTable::new(summary, &names),
             flames: flames(summary, &names, directory, nonce, &mut lacks)?,
             environment: environment(summary),
@@ -262,7 +265,7 @@ impl BackendView {
             interval: interval
                 .map_or_else(dash, |[lo, hi]| format!("{} to {}", time(lo), time(hi))),
             fastest: timing.map_or_else(dash, |timing| time(timing.min_ns)),
-            throughput: throughput.unwrap_or_else(dash),
+            throughput,
             calls: timing.map_or_else(dash, |timing| timing.calls.to_string()),
             cpus: table::cpus(backend).map_or_else(dash, number),
             kernel: table::kernel_share(backend).map_or_else(dash, percent),
@@ -333,7 +336,7 @@ fn environment(summary: &Summary) -> Vec<(&'static str, String)> {
         Some(false) => "no",
         None => "unknown",
     };
-    vec![
+    let mut facts = vec![
         ("CPU", text(&environment.cpu)),
         (
             "Cores",
@@ -352,13 +355,20 @@ fn environment(summary: &Summary) -> Vec<(&'static str, String)> {
         ),
         ("Python", format!("{version} ({})", python.path)),
         ("NumPy", text(&environment.numpy)),
-        ("raptors", text(&environment.raptors)),
-        ("Threads", table::choice(&environment.threads, "all cores")),
-        ("SIMD", table::choice(&environment.simd, "auto")),
+    ];
+    if environment.raptors.is_some() {
+        facts.extend([
+            ("raptors", text(&environment.raptors)),
+            ("Threads", table::choice(&environment.threads, "all cores")),
+            ("SIMD", table::choice(&environment.simd, "auto")),
+        ]);
+    }
+    facts.extend([
         ("Git commit", text(&environment.git_sha)),
         ("Measured", summary.created.clone()),
         ("raptors-prof", summary.tool_version.clone()),
-    ]
+    ]);
+    facts
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::DateTime;
 
@@ -42,8 +42,8 @@ pub(super) struct LineRow {
 /// Source files that were read.
 pub(super) struct Sources<'a> {
     tool_version: &'a str,
-    /// When the run began.
-    created: Option<SystemTime>,
+    /// When the run had begun for sure.
+    begun: Option<SystemTime>,
     files: HashMap<String, Option<File>>,
 }
 
@@ -57,9 +57,10 @@ impl<'a> Sources<'a> {
     pub(super) fn new(tool_version: &'a str, created: &str) -> Sources<'a> {
         Sources {
             tool_version,
-            created: DateTime::parse_from_rfc3339(created)
+            // The time is in whole seconds.
+            begun: DateTime::parse_from_rfc3339(created)
                 .ok()
-                .map(SystemTime::from),
+                .map(|created| SystemTime::from(created) + Duration::from_secs(1)),
             files: HashMap::new(),
         }
     }
@@ -109,7 +110,7 @@ impl<'a> Sources<'a> {
         let text = std::fs::read(path).ok()?;
         Some(File {
             lines: lines(&String::from_utf8_lossy(&text)),
-            changed: metadata.modified().ok() > self.created,
+            changed: metadata.modified().ok() > self.begun,
         })
     }
 }
