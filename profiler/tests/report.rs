@@ -222,7 +222,7 @@ fn report(directory: &Path) -> (std::path::PathBuf, String) {
 
 /// Asserts that the page is sound: nothing on the console, nothing asked for, no name that did anything.
 fn assert_quiet(browser: &Browser, page: &Path) {
-    assert_eq!(browser.console(), Vec::<Value>::new());
+    assert_eq!(browser.console(), Vec::<String>::new());
     let page = format!("file://{}", page.canonicalize().unwrap().display());
     let own = |url: &String| {
         *url == page || url.starts_with(&format!("{page}#")) || url == "about:srcdoc"
@@ -343,6 +343,28 @@ fn a_run_works_in_a_browser_and_its_names_stay_text() {
         browser.leave();
     }
     assert_quiet(&browser, &page);
+}
+
+#[test]
+fn a_name_that_got_through_could_do_nothing() {
+    let home = temporary();
+    let (page, _) = report(&hostile_run(home.path()));
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    browser.open(&page);
+    let inject = "const script = document.createElement('script'); script.textContent = 'window.taken = true'; \
+                  document.body.append(script); const image = new Image(); image.src = 'http://127.0.0.1:9/'; \
+                  document.body.append(image); return window.taken === undefined";
+    assert_eq!(browser.run(inject), true);
+    browser.enter("iframe", "return frames !== null");
+    assert_eq!(browser.run(inject), true);
+    browser.wait_for("return [...document.images].every(image => image.complete)");
+    let refused = browser.console();
+    let policy = refused
+        .iter()
+        .filter(|line| line.contains("Content Security Policy"));
+    assert_eq!(policy.count(), 4, "{refused:?}");
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub struct Browser {
     driver: Child,
     port: u16,
     session: String,
-    _profile: TempDir,
+    /// Where the browser keeps its state and its log.
+    profile: TempDir,
 }
 
 impl Browser {
@@ -46,7 +47,7 @@ impl Browser {
             driver,
             port: port.unwrap(),
             session: String::new(),
-            _profile: tempfile::tempdir().unwrap(),
+            profile: tempfile::tempdir().unwrap(),
         };
         let arguments = [
             "--headless=new".to_owned(),
@@ -54,11 +55,12 @@ impl Browser {
             "--disable-gpu".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
             "--window-size=1200,900".to_owned(),
-            format!("--user-data-dir={}", browser._profile.path().display()),
+            "--enable-logging".to_owned(),
+            format!("--user-data-dir={}", browser.profile.path().display()),
         ];
         let capabilities = json!({
             "goog:chromeOptions": {"args": arguments},
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+            "goog:loggingPrefs": {"performance": "ALL"},
         });
         let session = browser.call(
             "POST",
@@ -74,7 +76,6 @@ impl Browser {
         // Not what the browser began with.
         self.call("POST", "/url", &json!({"url": "about:blank"}));
         self.requests();
-        self.console();
         let url = format!("file://{}", file.canonicalize().unwrap().display());
         self.call("POST", "/url", &json!({"url": url}));
     }
@@ -130,14 +131,25 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", &command);
     }
 
-    /// What the console says since it was last asked.
-    pub fn console(&self) -> Vec<Value> {
-        self.log("browser")
+    /// What the consoles of the page and of all frames said so far. WebDriver tells of the page's alone, the browser's log of each.
+    pub fn console(&self) -> Vec<String> {
+        const END: &str = "so far";
+        self.run(&format!("console.log('{END}')"));
+        let log = self.profile.path().join("chrome_debug.log");
+        let read =
+            || String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
+        super::common::wait_for("the browser's log", || read().contains(END));
+        let text = read();
+        let said = text.lines().filter(|line| line.contains(":CONSOLE"));
+        said.take_while(|line| !line.contains(END))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// What was asked for since this was last asked: every address.
     pub fn requests(&self) -> Vec<String> {
-        let events = self.log("performance").into_iter().filter_map(|entry| {
+        let log = self.call("POST", "/se/log", &json!({"type": "performance"}));
+        let events = log.as_array().unwrap().iter().filter_map(|entry| {
             let event: Value = serde_json::from_str(entry["message"].as_str()?).ok()?;
             let event = &event["message"];
             let request = event["method"] == "Network.requestWillBeSent";
@@ -149,11 +161,6 @@ impl Browser {
             })
         });
         events.collect()
-    }
-
-    fn log(&self, kind: &str) -> Vec<Value> {
-        let log = self.call("POST", "/se/log", &json!({"type": kind}));
-        log.as_array().unwrap().clone()
     }
 
     fn find(&self, selector: &str) -> String {
