@@ -7,6 +7,7 @@ use crate::native::symbol_store::SymbolStore;
 use crate::native::symbols::{HIDDEN, Symbolizer};
 use crate::profile::{Frame, FrameKind, StackTree};
 use crate::sampling::target::{PythonSide, Sight, Tally, Target};
+use crate::source_lines::LineCounts;
 
 /// How many samples there are, of which kinds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ impl std::ops::AddAssign for Counts {
 pub struct Assembled {
     /// Merged.
     pub stacks: StackTree,
+    /// The lines of source that they stand in.
+    pub lines: LineCounts,
     /// How many, how well.
     pub counts: Counts,
 }
@@ -69,8 +72,8 @@ pub fn assemble(
         op,
         symbols: Symbolizer::new(walker, store),
         done: Assembled {
-            stacks: StackTree::default(),
             counts,
+            ..Assembled::default()
         },
     };
     for (sight, tally) in gathered.tallies(keep) {
@@ -101,12 +104,10 @@ impl Assembly<'_> {
         for &address in sight.kernel.iter().rev() {
             let name = self.symbols.kernel(address);
             hidden_kernel |= &*name == HIDDEN;
-            merged.frames.push(Frame {
-                kind: FrameKind::Kernel,
-                name,
-            });
+            merged.frames.push(Frame::new(FrameKind::Kernel, name));
         }
         self.done.stacks.add(&merged.frames, tally.weight);
+        self.done.lines.add(&merged.frames, tally.weight);
         let samples = tally.samples;
         let if_so = |so: bool| if so { samples } else { 0 };
         let joined = matches!(

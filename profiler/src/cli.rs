@@ -2,6 +2,10 @@
 //!
 //! Results go to stdout, everything else to stderr.
 
+mod compare;
+mod suite;
+mod validate;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -14,12 +18,13 @@ use crate::job::{self, Outcome};
 use crate::plan::{Options, Plan};
 use crate::progress::Progress;
 use crate::record::{self, AttachOptions, RecordOptions};
+use crate::report::{self, ReportOptions};
 use crate::{interrupt, table};
 
 /// Is my Rust kernel faster than NumPy, and if not, why?
 ///
-/// Times one op of NumPy and of the module raptors in interleaved windows, counts events, samples native and Python stacks, and
-/// leaves a directory with the verdict, the numbers and the flame graphs.
+/// Times one op of NumPy and of the module raptors, or two callables of your own, in interleaved windows, counts events, samples
+/// native and Python stacks, and leaves a directory with the verdict, the numbers and the flame graphs.
 #[derive(Debug, Parser)]
 #[command(
     name = "raptors-prof", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 100,
@@ -36,6 +41,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures many cells, one after the other
+    #[command(after_help = suite::EXAMPLES)]
+    Suite(suite::SuiteArgs),
+    /// Shows what changed from one run or suite to the next
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::CompareArgs),
+    /// Measures cells and judges whether they are as fast as they should be
+    #[command(after_help = validate::EXAMPLES)]
+    Validate(validate::ValidateArgs),
     /// Profiles any program and the processes that it starts, without an op
     #[command(after_help = "Examples:\n  \
         raptors-prof record -o profile -- python3 app.py\n  \
@@ -56,16 +70,21 @@ enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Makes one HTML file of a run or a suite, which needs no network
+    #[command(
+        after_help = "Example: raptors-prof report results/runs/20261123T150000Z-sum-512x512-float32"
+    )]
+    Report(ReportOptions),
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 2 bad usage or bad input; 3 the environment denies what the job needs; 4 the workload failed;
-130 interrupted (what was gathered is written).";
+Exit codes: 0 done; 1 judged worse (compare, validate); 2 bad usage or bad input; 3 the environment denies what the job needs;
+4 the workload failed; 130 interrupted (what was gathered is written).";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct OutputArgs {
-    /// Print summary.json on stdout, nothing else there
+    /// Print the result as JSON on stdout, nothing else there
     #[arg(long)]
     json: bool,
     /// No progress and no table
@@ -94,6 +113,9 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     match (cli.command, cli.options) {
+        (Some(Command::Suite(args)), _) => suite::run(&args, command),
+        (Some(Command::Compare(args)), _) => compare::run(&args),
+        (Some(Command::Validate(args)), _) => validate::run(&args, command),
         (Some(Command::Record { options, output }), _) => {
             let outcome = record::record(&options, command)?;
             let passed_on = outcome.summary.header.passed_on();
@@ -102,6 +124,14 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         (Some(Command::Attach { options, output }), _) => {
             let outcome = record::attach(&options, command)?;
             Ok(show_recording(&outcome, &output)?.unwrap_or_else(|| Exit::Done.into()))
+        }
+        (Some(Command::Report(options)), _) => {
+            let outcome = report::report(&options)?;
+            for line in &outcome.messages {
+                message(format_args!("raptors-prof: {line}"));
+            }
+            print(&format!("report: {}\n", outcome.path.display()))?;
+            Ok(Exit::Done.into())
         }
         (None, Some(options)) => measure(options, command, &cli.output),
         (None, None) => Err(Error::Usage),

@@ -73,7 +73,7 @@ impl Environment {
                 ),
                 version: hello.map(|hello| hello.python.clone()),
             },
-            numpy: ready.map(|ready| ready.numpy.clone()),
+            numpy: ready.and_then(|ready| ready.numpy.clone()),
             raptors: config.map(|config| config.version.clone()),
             git_sha: git_sha(),
             threads: config.map_or_else(

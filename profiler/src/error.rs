@@ -2,10 +2,16 @@
 
 use std::process::ExitCode;
 
+use crate::baseline::BaselineError;
+use crate::changes::ChangesError;
+use crate::document::DocumentError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::report::ReportError;
 use crate::run_dir::RunDirError;
 use crate::sampling::event_names::EventError;
+use crate::suite::SuiteError;
+use crate::validate::ValidateError;
 use crate::worker::WorkerError;
 
 /// How a command ended, as its exit code says it.
@@ -13,6 +19,8 @@ use crate::worker::WorkerError;
 pub enum Exit {
     /// Done.
     Done = 0,
+    /// Judged worse.
+    Worse = 1,
     /// Bad usage or bad input.
     BadInput = 2,
     /// The environment denies what the job needs.
@@ -41,9 +49,27 @@ pub enum Error {
     /// The result can't be written.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
+    /// The suite can't be begun, or can't go on.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// No baseline was written.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    /// Nothing can be compared.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
+    /// The cells can't be held against the baseline.
+    #[error(transparent)]
+    Validate(#[from] ValidateError),
+    /// A file is of no use.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// There is no recording.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// Neither an op nor a command.
     #[error("nothing to do: --op, --shape and --dtype say what to measure; --help tells more")]
     Usage,
@@ -62,7 +88,14 @@ impl Error {
             Error::Plan(_) | Error::Usage => Exit::BadInput,
             Error::Worker(error) => of_worker(error),
             Error::RunDir(error) => of_run_dir(error),
+            Error::Suite(error) => of_suite(error),
+            Error::Baseline(BaselineError::Incomplete { .. }) => Exit::WorkloadFailed,
+            Error::Changes(ChangesError::RunDir(error)) => of_run_dir(error),
+            Error::Baseline(_) | Error::Document(_) | Error::Changes(_) | Error::Validate(_) => {
+                Exit::BadInput
+            }
             Error::Record(error) => of_recording(error),
+            Error::Report(error) => of_report(error),
             Error::Signals(_) | Error::Stdout(_) => Exit::Denied,
         }
     }
@@ -70,9 +103,10 @@ impl Error {
 
 fn of_worker(error: &WorkerError) -> Exit {
     match error {
-        WorkerError::Spawn { .. } | WorkerError::NotPython { .. } | WorkerError::TooOld { .. } => {
-            Exit::BadInput
-        }
+        WorkerError::Spawn { .. }
+        | WorkerError::NotPython { .. }
+        | WorkerError::TooOld { .. }
+        | WorkerError::Unfit { .. } => Exit::BadInput,
         WorkerError::Missing { .. } | WorkerError::Refused { .. } | WorkerError::Source(_) => {
             Exit::Denied
         }
@@ -85,8 +119,32 @@ fn of_worker(error: &WorkerError) -> Exit {
 
 fn of_run_dir(error: &RunDirError) -> Exit {
     match error {
-        RunDirError::Taken { .. } | RunDirError::Unwritable { .. } => Exit::BadInput,
+        RunDirError::Taken { .. }
+        | RunDirError::Unwritable { .. }
+        | RunDirError::Unreadable { .. } => Exit::BadInput,
         RunDirError::Write { .. } => Exit::Denied,
+    }
+}
+
+fn of_suite(error: &SuiteError) -> Exit {
+    match error {
+        SuiteError::RunDir(error) => of_run_dir(error),
+        SuiteError::Busy { .. } => Exit::Denied,
+        SuiteError::Plan(_)
+        | SuiteError::Document(_)
+        | SuiteError::SameName { .. }
+        | SuiteError::NotTheCell { .. }
+        | SuiteError::Elsewhere { .. } => Exit::BadInput,
+    }
+}
+
+fn of_report(error: &ReportError) -> Exit {
+    match error {
+        ReportError::NothingThere { .. }
+        | ReportError::Document(_)
+        | ReportError::Taken { .. }
+        | ReportError::Unwritable { .. } => Exit::BadInput,
+        ReportError::Random(_) | ReportError::Render(_) => Exit::Denied,
     }
 }
 

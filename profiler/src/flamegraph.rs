@@ -45,17 +45,17 @@ pub fn write(profile: &Profile, title: &str, path: &Path) -> Result<(), WriteErr
 }
 
 /// Writes the stacks of both profiles in one graph, of which each has half: red functions are those of `after`, blue ones those of
-/// `before`, the paler the more they have in common. Either profile comes with its name.
+/// `before`, the paler the more they have in common. Either profile comes with its name, in folded stacks.
 ///
 /// # Errors
 /// As [`write`], when either profile is empty or the file can't be written.
 pub fn write_diff(
-    before: (&str, &Profile),
-    after: (&str, &Profile),
+    before: (&str, &str),
+    after: (&str, &str),
     title: &str,
     path: &Path,
 ) -> Result<(), WriteError> {
-    let folded = [before.1, after.1].map(|profile| without_lines(&profile.folded()));
+    let folded = [before.1, after.1].map(without_lines);
     if folded.iter().any(String::is_empty) {
         return Err(WriteError::Empty(path.to_owned()));
     }

@@ -5,28 +5,38 @@
 
 mod cell;
 mod memory;
+mod op;
 mod options;
+mod profiling;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use cell::{Backend, Cell, Dtype, Layout, Op, Shape};
+use cell::BuiltInCell;
+pub use cell::{Backend, Cell, Dtype, Layout, Shape};
 use clap::ValueEnum;
-pub use options::{BackendChoice, Options, Simd, Threads};
+pub use op::{BuiltIn, Op, OpParser, OwnOp};
+pub(crate) use options::LONGEST;
+pub use options::{BackendChoice, How, Options, Simd, Threads};
+pub use profiling::Profiling;
 
 /// A checked plan of the main job.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// What is measured.
     pub cell: Cell,
-    /// By which backends; NumPy first.
+    /// By which backends; the baseline first.
     pub backends: Vec<Backend>,
     /// Samples a second that are asked for.
     pub rate_hz: u32,
-    /// Samples inside the op that a profile wants, per backend.
+    /// Samples inside the op that a profile wants, per backend; 0 for no profile.
     pub min_samples: u64,
+    /// Length of the 95 % interval on the ratio at which timing may end, as a share of the ratio.
+    pub precision: f64,
+    /// Whether a profile is taken, where that depends on the verdict.
+    pub profiling: Profiling,
     /// Time that measuring may take, start-up aside.
     pub max_time: Duration,
     /// Threads asked for; None leaves it to the backend.
@@ -42,11 +52,45 @@ pub struct Plan {
 /// Why a plan can't be carried out. Each message is one line that names the value and what is allowed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PlanError {
+    /// A built-in op needs to know its arrays.
+    #[error("--op {op} needs {missing}")]
+    Incomplete {
+        /// The op.
+        op: BuiltIn,
+        /// The options that are missing.
+        missing: &'static str,
+    },
+    /// The file of an own op can't be read.
+    #[error("--op {op}: can't read {}: {reason}", .op.file().display())]
+    OwnFile {
+        /// The op.
+        op: OwnOp,
+        /// Why not.
+        reason: String,
+    },
+    /// An own op makes its arrays itself.
+    #[error("--layout {} is for built-in ops: {op} makes its arrays itself, in setup", name(.layout))]
+    LayoutOwn {
+        /// The layout.
+        layout: Layout,
+        /// The op.
+        op: OwnOp,
+    },
+    /// The backend is one of the other kind of ops.
+    #[error("--backend {backend} is none of --op {op}; it has: {}, both", .allowed.join(", "))]
+    BackendForeign {
+        /// The backend.
+        backend: &'static str,
+        /// The op.
+        op: Op,
+        /// The backends of the op.
+        allowed: [&'static str; 2],
+    },
     /// The op reduces along an axis, or adds along one, that the shape lacks.
     #[error("--op {op} needs a shape of two axes, such as 512x512, and --shape is {shape}")]
     AxisMissing {
         /// The op.
-        op: Op,
+        op: BuiltIn,
         /// The shape.
         shape: Shape,
     },
@@ -62,7 +106,7 @@ pub enum PlanError {
     #[error("--op {op} has no {dtype} kernel; it has: {}", names(.op.dtypes()))]
     DtypeMissing {
         /// The op.
-        op: Op,
+        op: BuiltIn,
         /// The dtype.
         dtype: Dtype,
     },
@@ -106,14 +150,16 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] for the first thing that is wrong.
     pub fn new(options: Options) -> Result<Plan, PlanError> {
-        let cell = Cell {
-            op: options.op,
-            shape: options.shape,
-            dtype: options.dtype,
-            layout: options.layout,
+        let backends = options.backend.of(&options.op)?;
+        let cell = match options.op {
+            Op::BuiltIn(op) => {
+                let cell = built_in(op, options.shape, options.dtype, options.layout)?;
+                memory::check(&cell, backends.len())?;
+                cell.into()
+            }
+            Op::Own(op) => own(op, options.shape, options.dtype, options.layout)?,
         };
-        cell.check()?;
-        check_rate(options.rate)?;
+        check_rate(options.how.rate)?;
         let threads = match options.threads {
             Some(threads) => Some(threads),
             None => variable("RAPTORS_THREADS")?,
@@ -122,22 +168,75 @@ impl Plan {
             Some(simd) => Some(simd),
             None => variable("RAPTORS_SIMD")?,
         };
-        let backends = options.backend.backends();
-        memory::check(&cell, backends.len())?;
+        let how = options.how;
         Ok(Plan {
             cell,
             backends,
-            rate_hz: options.rate,
-            min_samples: options.min_samples,
-            max_time: options.max_time,
+            rate_hz: how.rate,
+            min_samples: how.min_samples,
+            precision: how.precision,
+            profiling: Profiling::All,
+            max_time: how.max_time,
             threads,
             simd,
-            python: options
+            python: how
                 .python
                 .unwrap_or_else(|| default_python(std::env::var_os("VIRTUAL_ENV"))),
             out: options.out,
         })
     }
+}
+
+fn built_in(
+    op: BuiltIn,
+    shape: Option<Shape>,
+    dtype: Option<Dtype>,
+    layout: Option<Layout>,
+) -> Result<BuiltInCell, PlanError> {
+    let missing = |missing| PlanError::Incomplete { op, missing };
+    let (shape, dtype) = match (shape, dtype) {
+        (Some(shape), Some(dtype)) => (shape, dtype),
+        (None, Some(_)) => return Err(missing("--shape")),
+        (Some(_), None) => return Err(missing("--dtype")),
+        (None, None) => return Err(missing("--shape and --dtype")),
+    };
+    let cell = BuiltInCell {
+        op,
+        shape,
+        dtype,
+        layout: layout.unwrap_or(Layout::Contiguous),
+    };
+    cell.check()?;
+    Ok(cell)
+}
+
+fn own(
+    op: OwnOp,
+    shape: Option<Shape>,
+    dtype: Option<Dtype>,
+    layout: Option<Layout>,
+) -> Result<Cell, PlanError> {
+    if let Some(layout) = layout {
+        return Err(PlanError::LayoutOwn { layout, op });
+    }
+    if let Err(reason) = readable(op.file()) {
+        return Err(PlanError::OwnFile { op, reason });
+    }
+    Ok(Cell {
+        op: Op::Own(op),
+        shape,
+        dtype,
+        layout: None,
+    })
+}
+
+fn readable(path: &Path) -> Result<(), String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it isn't a file".to_owned());
+    }
+    let opened = std::fs::File::open(path);
+    opened.map(drop).map_err(|error| error.to_string())
 }
 
 /// The name of a value as the command line spells it.

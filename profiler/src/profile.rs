@@ -1,6 +1,7 @@
 //! The profile of one backend: a tree of stacks with sample counts. Everything that is written comes from it.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::assemble::Counts;
 use crate::sampling::events::SamplingEvents;
 use crate::sampling::weight::Unit;
+use crate::source_lines::{LineCounts, SourceLine};
 
 /// What kind of code a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,21 +26,38 @@ pub enum FrameKind {
     Marker,
 }
 
-/// One frame of a merged stack.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// One frame of a merged stack. Two are equal if they look the same, wherever in the function they stand.
+#[derive(Debug, Clone)]
 pub struct Frame {
     /// What kind of code it is.
     pub kind: FrameKind,
     /// As shown: `name (file.py:LINE)`, `symbol [module]`, `[worker NAME]`.
     pub name: Arc<str>,
+    /// Where in the source it stands, where that is known.
+    pub source: Option<SourceLine>,
+}
+
+impl PartialEq for Frame {
+    fn eq(&self, other: &Frame) -> bool {
+        (self.kind, &self.name) == (other.kind, &other.name)
+    }
+}
+
+impl Eq for Frame {}
+
+impl Hash for Frame {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.kind, &self.name).hash(state);
+    }
 }
 
 impl Frame {
-    /// A frame of `kind` shown as `name`.
+    /// A frame of `kind` shown as `name`, without a place in the source.
     pub fn new(kind: FrameKind, name: impl Into<Arc<str>>) -> Frame {
         Frame {
             kind,
             name: name.into(),
+            source: None,
         }
     }
 }
@@ -263,6 +282,8 @@ impl StackTree {
 pub struct Profile {
     /// The stacks.
     pub stacks: StackTree,
+    /// The lines of source that they stand in.
+    pub lines: LineCounts,
     /// How they were taken.
     pub sampling: Sampling,
 }
@@ -355,6 +376,7 @@ mod tests {
         }
         Profile {
             stacks: tree,
+            lines: LineCounts::default(),
             sampling: sampling(),
         }
     }

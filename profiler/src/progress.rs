@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const STEPS: u64 = 1000;
 
@@ -17,12 +17,27 @@ impl Progress {
         } else {
             ProgressDrawTarget::stderr()
         };
-        let bar = ProgressBar::with_draw_target(Some(STEPS), target);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg:28} [{bar:30}] {elapsed}") {
+        Progress::of(ProgressBar::with_draw_target(Some(STEPS), target))
+    }
+
+    /// One line of several.
+    pub fn below(others: &MultiProgress) -> Progress {
+        Progress::of(others.add(ProgressBar::new(STEPS)))
+    }
+
+    fn of(bar: ProgressBar) -> Progress {
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {prefix}{msg:28} [{bar:30}] {elapsed}")
+        {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress(bar)
+    }
+
+    /// The steps to come are those of `name`.
+    pub fn name(&self, name: &str) {
+        self.0.set_prefix(format!("{name}: "));
     }
 
     /// A new step begins.

@@ -165,6 +165,6 @@ fn agree(own: &mut StackReader, by_spy: &HashMap<u32, Vec<PythonFrame>>) -> Opti
     Some(running.any(|(tid, root)| {
         let ours = own.stack(tid, None).unwrap_or_default();
         ours.first()
-            .is_some_and(|ours| ours.function == root.function)
+            .is_some_and(|ours| ours.code.function == root.code.function)
     }))
 }

@@ -149,6 +149,7 @@ impl Recorder {
         }
         Ok(Profile {
             stacks: assembled.stacks,
+            lines: assembled.lines,
             sampling,
         })
     }

@@ -1,6 +1,7 @@
 //! The directory of a run: filled under a temporary name beside its place, then renamed. What has its name is complete.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::scratch::{self, Scratch};
@@ -25,6 +26,14 @@ pub enum RunDirError {
     #[error("can't write a run to {}: {source}; --out chooses another place", .path.display())]
     Unwritable {
         /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file of a run that is complete can't be read.
+    #[error("can't read {}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
@@ -140,6 +149,19 @@ impl RunDir {
             }
         }
     }
+}
+
+/// Replaces one file: whoever reads it sees the old one or the new one, whenever this process ends.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
 }
 
 /// Gives the directory the first of `names` that is not taken.

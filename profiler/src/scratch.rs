@@ -13,6 +13,12 @@ use tempfile::TempDir;
 /// What the names begin with: nobody else's do.
 const PREFIX: &str = ".raptors-prof-tmp-";
 
+/// Whether a directory of that name was a temporary one.
+pub fn is_name(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+}
+
 /// A directory that is removed when it is dropped.
 pub struct Scratch {
     directory: TempDir,

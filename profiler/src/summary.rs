@@ -9,6 +9,7 @@ use crate::counters::CounterReading;
 use crate::environment::Environment;
 use crate::plan::Cell;
 use crate::profile::{Sampling, TopFrame};
+use crate::source_lines::HotLine;
 
 /// Name and number of the schema. Fields are only added within a number.
 pub const SCHEMA: &str = "raptors-prof/summary/1";
@@ -50,6 +51,9 @@ pub struct BackendSummary {
     pub sampling: Option<SamplingSummary>,
     /// The frames with the largest share of their own.
     pub top: Vec<TopFrame>,
+    /// The lines of source with the largest share of their own.
+    #[serde(default)]
+    pub lines: Vec<HotLine>,
     /// Files of this backend, by kind.
     pub outputs: BTreeMap<String, String>,
 }
@@ -57,7 +61,8 @@ pub struct BackendSummary {
 /// Time per call in nanoseconds, each sample the mean over one window.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Timing {
-    /// Every window's time per call, in order.
+    /// Every window's time per call, in order; left out, and empty then, where a suite lists its cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples_ns: Vec<f64>,
     /// Their median.
     pub median_ns: f64,
@@ -104,4 +109,6 @@ pub enum SamplingStatus {
     Denied,
     /// It began, and went wrong.
     Failed,
+    /// It was not asked for.
+    Skipped,
 }

@@ -12,6 +12,8 @@ use crate::summary::{BackendSummary, SamplingStatus, Summary};
 use crate::worker::Choice;
 
 const TOP: usize = 5;
+/// Where pairs are worth less than this share of as many independent ones, it is told.
+const ALIKE: f64 = 0.5;
 
 /// The table of a run that was written to `directory`.
 pub fn table(summary: &Summary, directory: &Path) -> String {
@@ -28,10 +30,10 @@ pub fn table(summary: &Summary, directory: &Path) -> String {
     );
     lines.push(String::new());
     if let Some(comparison) = &summary.comparison {
-        lines.extend(verdict(comparison));
+        lines.extend(verdict(comparison, summary.cell.op.backends()));
     }
     let (threads, simd) = (&summary.environment.threads, &summary.environment.simd);
-    if summary.backends.contains_key(Backend::Raptors.name()) {
+    if summary.environment.raptors.is_some() {
         lines.push(format!(
             "threads up to {}, SIMD {}",
             choice(threads, "all cores"),
@@ -90,21 +92,20 @@ fn backend_line(name: &str, backend: &BackendSummary) -> String {
     };
     let faults = count(backend, &["page-faults", "minor-faults"])
         .map_or("-".to_owned(), |count| number(count.per_call));
-    let kernel = match (
-        count(backend, &["user-time"]),
-        count(backend, &["kernel-time"]),
-    ) {
-        (Some(user), Some(kernel)) if user.value + kernel.value > 0.0 => {
-            percent(kernel.value / (user.value + kernel.value))
-        }
-        _ => "-".to_owned(),
-    };
+    let kernel = kernel_share(backend).map_or("-".to_owned(), percent);
     let cpus = cpus(backend).map_or("-".to_owned(), number);
     format!("{name:<9}{median:>11}  {interval:<24}{faults:>12}  {cpus:>5}  {kernel:>11}")
 }
 
+/// Share of the CPU time that the kernel took.
+pub(crate) fn kernel_share(backend: &BackendSummary) -> Option<f64> {
+    let user = count(backend, &["user-time"])?.value;
+    let kernel = count(backend, &["kernel-time"])?.value;
+    (user + kernel > 0.0).then(|| kernel / (user + kernel))
+}
+
 /// How many CPUs were busy on average: CPU time by wall time of the counting window.
-fn cpus(backend: &BackendSummary) -> Option<f64> {
+pub(crate) fn cpus(backend: &BackendSummary) -> Option<f64> {
     let reading = |event: &str| {
         backend
             .counters
@@ -138,7 +139,7 @@ fn count(backend: &BackendSummary, events: &[&str]) -> Option<Count> {
     })
 }
 
-fn verdict(comparison: &Comparison) -> Vec<String> {
+fn verdict(comparison: &Comparison, backends: [Backend; 2]) -> Vec<String> {
     let Comparison { ratio, pairs, .. } = comparison;
     let interval = comparison
         .ci95
@@ -146,25 +147,78 @@ fn verdict(comparison: &Comparison) -> Vec<String> {
             format!("95 % interval {lo:.3} to {hi:.3}")
         });
     let floor = comparison.noise_floor.map_or("unknown".to_owned(), percent);
-    let sentence = match comparison.verdict {
-        Verdict::Faster => format!("Raptors is faster: NumPy takes {ratio:.2} times as long."),
-        Verdict::Slower => format!(
-            "Raptors is slower: it takes {:.2} times as long as NumPy.",
-            1.0 / ratio
-        ),
+    let result = format!("ratio {ratio:.3}, {interval}, {pairs} pairs, noise floor {floor}");
+    let mut lines = vec![result, judgement(comparison, backends)];
+    lines.extend(noise(comparison));
+    lines
+}
+
+/// The verdict as a sentence.
+pub(crate) fn judgement(comparison: &Comparison, [baseline, candidate]: [Backend; 2]) -> String {
+    let ratio = comparison.ratio;
+    match comparison.verdict {
+        Verdict::Faster => sentence(format!(
+            "{} is faster: {} takes {ratio:.2} times as long.",
+            subject(candidate),
+            subject(baseline)
+        )),
+        Verdict::Slower => sentence(format!(
+            "{} is slower: it takes {:.2} times as long as {}.",
+            subject(candidate),
+            1.0 / ratio,
+            subject(baseline)
+        )),
         Verdict::Same => format!(
             "Both take the same time, within {}.",
             percent(comparison.margin)
         ),
         Verdict::Inconclusive => "Inconclusive: the interval is too wide to tell.".to_owned(),
-    };
-    vec![
-        format!("ratio {ratio:.3}, {interval}, {pairs} pairs, noise floor {floor}"),
-        sentence,
-    ]
+    }
 }
 
-fn choice<T: std::fmt::Display>(choice: &Choice<T>, default: &str) -> String {
+/// What disturbed the comparison, if anything did.
+pub(crate) fn noise(comparison: &Comparison) -> Option<String> {
+    let pairs = comparison.pairs;
+    let change = |share: f64| match share > 0.0 {
+        true => format!("rose by {}", percent(share)),
+        false => format!("fell by {}", percent(-share)),
+    };
+    let outliers = match comparison.outliers {
+        0 => None,
+        count => Some(format!("{count} of {} windows are far off", 2 * pairs)),
+    };
+    let alike = comparison
+        .effective_pairs
+        .filter(|&effective| effective < ALIKE * pairs as f64)
+        .map(|effective| format!("the {pairs} pairs are worth {effective:.0} independent ones"));
+    let drift = comparison.drift;
+    let drift = drift.map(|share| format!("times {} during the run", change(share)));
+    let ratio_drift = comparison.ratio_drift;
+    let ratio_drift = ratio_drift.map(|share| format!("the ratio {}", change(share)));
+    let told: Vec<String> = [outliers, alike, drift, ratio_drift]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!told.is_empty()).then(|| format!("noise: {}", told.join("; ")))
+}
+
+/// What a backend is called within a sentence.
+fn subject(backend: Backend) -> String {
+    match backend {
+        Backend::Numpy | Backend::Raptors => backend.title().to_owned(),
+        Backend::Baseline | Backend::Candidate => format!("the {}", backend.name()),
+    }
+}
+
+/// With a capital letter in front.
+fn sentence(text: String) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).collect()
+}
+
+/// What was used, and what was asked for.
+pub(crate) fn choice<T: std::fmt::Display>(choice: &Choice<T>, default: &str) -> String {
     let requested = choice.requested.as_deref().unwrap_or(default);
     match &choice.used {
         Some(used) => format!("{used} (requested: {requested})"),
@@ -188,10 +242,11 @@ fn profile(name: &str, backend: &BackendSummary) -> Vec<String> {
         // The reason is a message on stderr, once for all backends.
         None => {
             let status = match sampling.status {
-                SamplingStatus::Denied => "denied",
-                SamplingStatus::Failed | SamplingStatus::Recorded => "failed",
+                SamplingStatus::Denied => "sampling denied",
+                SamplingStatus::Failed | SamplingStatus::Recorded => "sampling failed",
+                SamplingStatus::Skipped => "as none was asked for",
             };
-            vec![format!("{name}: no profile, sampling {status}")]
+            vec![format!("{name}: no profile, {status}")]
         }
     };
     lines.extend(top_frames(&backend.top));
@@ -205,7 +260,7 @@ fn top_frames(top: &[TopFrame]) -> impl Iterator<Item = String> {
 }
 
 /// Nanoseconds in the unit that a person reads, with three digits that count.
-fn time(ns: f64) -> String {
+pub(crate) fn time(ns: f64) -> String {
     let (value, unit) = match ns {
         ns if ns < 1e3 => (ns, "ns"),
         ns if ns < 1e6 => (ns / 1e3, "us"),
@@ -215,7 +270,8 @@ fn time(ns: f64) -> String {
     format!("{} {unit}", number(value))
 }
 
-fn number(value: f64) -> String {
+/// With three digits that count.
+pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
         value if value >= 100.0 => 0,
         value if value >= 10.0 => 1,
@@ -224,7 +280,13 @@ fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-fn percent(share: f64) -> String {
+/// The ends of an interval on a ratio; a dash where there is none.
+pub(crate) fn interval(ends: Option<[f64; 2]>) -> String {
+    ends.map_or("-".to_owned(), |[lo, hi]| format!("{lo:.3} to {hi:.3}"))
+}
+
+/// A share in percent.
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
@@ -249,14 +311,35 @@ mod tests {
             noise_floor: Some(0.012),
             margin: 0.012,
             pairs: 100,
+            effective_pairs: Some(90.0),
+            outliers: 0,
+            drift: None,
+            ratio_drift: None,
             verdict: Verdict::Slower,
         };
         assert_eq!(
-            verdict(&comparison),
+            verdict(&comparison, [Backend::Numpy, Backend::Raptors]),
             [
                 "ratio 0.500, 95 % interval 0.490 to 0.510, 100 pairs, noise floor 1.2 %",
                 "Raptors is slower: it takes 2.00 times as long as NumPy."
             ]
+        );
+        let own = verdict(&comparison, [Backend::Baseline, Backend::Candidate]);
+        assert_eq!(
+            own[1],
+            "The candidate is slower: it takes 2.00 times as long as the baseline."
+        );
+        let noisy = Comparison {
+            effective_pairs: Some(20.4),
+            outliers: 3,
+            drift: Some(0.041),
+            ratio_drift: Some(-0.02),
+            ..comparison
+        };
+        assert_eq!(
+            noise(&noisy).unwrap(),
+            "noise: 3 of 200 windows are far off; the 100 pairs are worth 20 independent ones; times rose by 4.1 % during the run; \
+             the ratio fell by 2.0 %"
         );
     }
 

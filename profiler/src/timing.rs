@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::compare::{self, Side, Timed};
+use crate::compare::{self, Looks, Side, Timed};
 use crate::plan::Backend;
 use crate::progress::Progress;
 use crate::worker::{Worker, WorkerError};
@@ -14,10 +14,6 @@ use crate::worker::{Worker, WorkerError};
 const WINDOW: Duration = Duration::from_millis(3);
 /// Calibration trusts a window from this length on.
 const TRUSTED: Duration = Duration::from_millis(1);
-/// Fewer pairs are never taken as enough, unless the time is up.
-const ENOUGH_PAIRS: usize = 40;
-/// The interval is narrow enough at 1 % of the ratio from end to end.
-const ENOUGH_PRECISION: f64 = 0.01;
 
 /// The time per call of one backend, found by calibration.
 #[derive(Debug, Clone, Copy)]
@@ -66,16 +62,21 @@ impl Timings {
         self.of(backend).map(|window| window.calls).sum()
     }
 
-    /// What [`compare::compare`] judges: NumPy as baseline, Raptors as candidate.
+    /// The pace of `backend` over all its windows, interruptions and all; None before its first.
+    pub fn pace(&self, backend: Backend) -> Option<Pace> {
+        let ns: u64 = self.of(backend).map(|window| window.ns.max(1)).sum();
+        (ns > 0).then(|| Pace {
+            backend,
+            ns_per_call: ns as f64 / self.calls(backend) as f64,
+        })
+    }
+
+    /// What [`compare::compare`] judges.
     pub fn interleaved(&self) -> Vec<Timed> {
-        let side = |backend| match backend {
-            Backend::Numpy => Side::Baseline,
-            Backend::Raptors => Side::Candidate,
-        };
         self.0
             .iter()
             .map(|window| Timed {
-                side: side(window.backend),
+                side: window.backend.side(),
                 ns: window.ns_per_call(),
             })
             .collect()
@@ -87,12 +88,18 @@ impl Timings {
             .filter(move |window| window.backend == backend)
     }
 
-    fn add(&mut self, backend: Backend, calls: u64, ns: u64) {
-        self.0.push(TimedWindow { backend, calls, ns });
+    /// Adds a window and gives its nanoseconds per call.
+    fn add(&mut self, backend: Backend, calls: u64, ns: u64) -> f64 {
+        let window = TimedWindow { backend, calls, ns };
+        let ns_per_call = window.ns_per_call();
+        self.0.push(window);
+        ns_per_call
     }
 }
 
-/// Runs `backend` for about `length`, and finds its pace on the way: thread pools start, caches fill, clocks rise.
+/// Runs `backend` for about `length`, and finds its pace on the way: thread pools start, caches fill, clocks rise. The pace is
+/// that of the fastest window, here and in [`measure`]: windows of unequal length would not be interrupted equally often, which
+/// shows in the ratio.
 ///
 /// # Errors
 /// [`WorkerError`] when the worker dies or the user interrupts.
@@ -102,73 +109,68 @@ pub fn warm_up(
     length: Duration,
 ) -> Result<Pace, WorkerError> {
     let deadline = Instant::now() + length;
+    let mut pace = Pace {
+        backend,
+        ns_per_call: f64::INFINITY,
+    };
     let mut calls = 1;
     loop {
         let ns = worker.run(backend, calls)?.window.length_ns().max(1);
-        let pace = Pace {
-            backend,
-            ns_per_call: ns as f64 / calls as f64,
-        };
         if u128::from(ns) < TRUSTED.as_nanos() {
             calls *= 2;
-        } else if Instant::now() >= deadline {
-            return Ok(pace);
-        } else {
-            calls = pace.calls_in(WINDOW);
+            continue;
         }
+        pace.ns_per_call = pace.ns_per_call.min(ns as f64 / calls as f64);
+        if Instant::now() >= deadline {
+            return Ok(pace);
+        }
+        calls = pace.calls_in(WINDOW);
     }
 }
 
-/// Times the backends of `paces` in turn until the comparison is precise enough or `length` is spent. One round is always
-/// completed. What was measured before an error stays in `timings`.
+/// Times the backends of `paces` (the baseline first) until their ratio, or the time of the only one, is known to `precision`
+/// (the length of its 95 % interval as a share of it) or `length` is spent. What was measured before an error stays in `timings`.
 ///
 /// # Errors
 /// [`WorkerError`] when the worker dies or the user interrupts.
 pub fn measure(
     worker: &mut Worker,
     paces: &[Pace],
+    precision: f64,
     length: Duration,
     timings: &mut Timings,
     progress: &Progress,
 ) -> Result<(), WorkerError> {
     let start = Instant::now();
-    let mut order: Vec<Pace> = paces.to_vec();
-    for round in 1.. {
-        for pace in &order {
-            let calls = pace.calls_in(WINDOW);
-            let done = worker.run(pace.backend, calls)?;
-            timings.add(pace.backend, calls, done.window.length_ns());
-        }
-        order.reverse();
+    let mut paces = paces.to_vec();
+    let mut run = |pace: &mut Pace| {
+        let calls = pace.calls_in(WINDOW);
+        let ns = worker.run(pace.backend, calls)?.window.length_ns();
+        let ns_per_call = timings.add(pace.backend, calls, ns);
+        pace.ns_per_call = pace.ns_per_call.min(ns_per_call);
+        Ok(ns_per_call)
+    };
+    let time_is_up = || {
         let spent = start.elapsed();
         progress.fraction(spent.as_secs_f64() / length.as_secs_f64());
-        if spent >= length || (round % 10 == 0 && precise(timings, paces)) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn precise(timings: &Timings, paces: &[Pace]) -> bool {
-    let (interval, middle, rounds) = match paces {
-        [only] => {
-            let samples = timings.samples(only.backend);
-            (
-                compare::median_interval(&samples),
-                compare::median(&samples),
-                samples.len(),
-            )
-        }
-        _ => match compare::compare(&timings.interleaved()) {
-            Some(comparison) => (comparison.ci95, Some(comparison.ratio), comparison.pairs),
-            None => (None, None, 0),
-        },
+        spent >= length
     };
-    match (interval, middle) {
-        (Some([lo, hi]), Some(middle)) => {
-            rounds >= ENOUGH_PAIRS && hi - lo <= ENOUGH_PRECISION * middle
+    if let [baseline, candidate] = &mut paces[..] {
+        let run = |side| match side {
+            Side::Baseline => run(baseline),
+            Side::Candidate => run(candidate),
+        };
+        return compare::interleave(precision, run, time_is_up);
+    }
+    let mut looks = Looks::new(precision);
+    let mut times = Vec::new();
+    loop {
+        for pace in &mut paces {
+            times.push(run(pace)?);
         }
-        _ => false,
+        if looks.are_enough(&times) || time_is_up() {
+            return Ok(());
+        }
     }
 }
 
@@ -190,19 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn precision_is_judged_on_the_interval() {
+    fn windows_are_kept_in_their_order() {
         let mut timings = Timings::default();
-        let paces = [pace(1.0)];
-        for _ in 0..ENOUGH_PAIRS - 1 {
-            timings.add(Backend::Numpy, 10, 1000);
-        }
-        assert!(!precise(&timings, &paces), "too few");
-        timings.add(Backend::Numpy, 10, 1000);
-        assert!(precise(&timings, &paces));
-        for _ in 0..ENOUGH_PAIRS {
-            timings.add(Backend::Numpy, 10, 1500);
-        }
-        assert!(!precise(&timings, &paces), "too wide");
-        assert_eq!(timings.calls(Backend::Numpy), 800);
+        assert_eq!(timings.add(Backend::Raptors, 10, 1000), 100.0);
+        assert_eq!(timings.add(Backend::Numpy, 10, 0), 0.1);
+        timings.add(Backend::Numpy, 5, 1000);
+        assert_eq!(timings.samples(Backend::Numpy), [0.1, 200.0]);
+        assert_eq!(timings.calls(Backend::Numpy), 15);
+        assert_eq!(timings.pace(Backend::Raptors).unwrap().ns_per_call, 100.0);
+        assert!(timings.pace(Backend::Baseline).is_none());
+        let sides: Vec<Side> = timings.interleaved().iter().map(|w| w.side).collect();
+        assert_eq!(sides, [Side::Candidate, Side::Baseline, Side::Baseline]);
     }
 }

@@ -17,19 +17,28 @@ use std::time::{Duration, Instant};
 
 use crate::interrupt;
 use crate::plan::{Backend, Cell, Plan};
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 pub use error::{Printed, WorkerError};
 use process::Process;
 use protocol::{Ask, Reply};
 pub use protocol::{Choice, Done, Hello, RaptorsConfig, Ready, Usage, Window};
 
-const SOURCE: &str = include_str!("worker.py");
+/// What the worker runs.
+pub(crate) const SOURCE: &str = include_str!("worker.py");
+/// The name of its file.
+pub(crate) const SOURCE_NAME: &str = "worker.py";
 /// How often a wait looks at the interrupt flag and at the worker's life.
 const TICK: Duration = Duration::from_millis(50);
 /// An interpreter that has not said hello after this long is none.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// The oldest Python that the worker's source is written for.
 const OLDEST_PYTHON: (u32, u32) = (3, 8);
+
+/// Whether a file at `path` was the worker's source in some run.
+pub(crate) fn is_source(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == SOURCE_NAME)
+        && path.parent().is_some_and(scratch::is_name)
+}
 
 /// A running worker. Dropping it ends its whole process group.
 pub struct Worker {
@@ -49,7 +58,7 @@ impl Worker {
     pub fn start(plan: &Plan) -> Result<(Worker, Hello), WorkerError> {
         let directory =
             Scratch::create(&std::env::temp_dir(), 0o700).map_err(WorkerError::Source)?;
-        let source = directory.path().join("worker.py");
+        let source = directory.path().join(SOURCE_NAME);
         std::fs::write(&source, SOURCE).map_err(WorkerError::Source)?;
         let python = plan.python.display().to_string();
         let mut child = command(plan, &source)
@@ -130,6 +139,7 @@ impl Worker {
                 message,
             }),
             Reply::Refused { message } => Err(WorkerError::Refused { message }),
+            Reply::Unfit { message } => Err(WorkerError::Unfit { message }),
             Reply::Missing { module } => Err(WorkerError::Missing {
                 mend: mend(&self.python, &module),
                 python: self.python.clone(),

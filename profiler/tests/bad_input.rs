@@ -24,7 +24,7 @@ fn each_is_named_with_what_is_allowed() {
         ),
         (
             &["--backend", "torch"],
-            &["'torch'", "numpy, raptors, both"],
+            &["'torch'", "numpy, raptors, baseline, candidate, both"],
         ),
         (
             &["--simd", "mmx"],
@@ -72,7 +72,11 @@ fn each_is_named_with_what_is_allowed() {
             &["--rate", "4000000000"],
             &["4000000000", "perf_event_max_sample_rate"],
         ),
-        (&["--min-samples", "0"], &["'0'", "--min-samples"]),
+        (&["--min-samples", "few"], &["'few'", "--min-samples"]),
+        (
+            &["--backend", "candidate"],
+            &["--backend candidate", "--op add", "numpy, raptors, both"],
+        ),
         (&["--max-time", "0"], &["'0'", "--max-time"]),
         (&["--max-time", "nan"], &["'nan'", "--max-time"]),
         (&["--out", "/proc/run"], &["/proc/run", "--out"]),
@@ -137,7 +141,7 @@ fn what_is_missing_is_named() {
         .args(["--op", "add"])
         .output()
         .unwrap();
-    assert_fails(&output, 2, "--shape <SHAPE> --dtype <DTYPE>");
+    assert_fails(&output, 2, "--op add needs --shape and --dtype");
     let output = raptors_prof(home.path()).output().unwrap();
     assert_fails(&output, 2, "Usage: raptors-prof");
 }

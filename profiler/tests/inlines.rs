@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{raptors_prof, samples, stderr, temporary};
+use common::{assert_valid_recording, raptors_prof, samples, stderr, summary, temporary};
 
 /// All of its time is spent in `spin`, which has no call of its own.
 const PROGRAM: &str = r#"
@@ -73,6 +73,32 @@ fn an_inlined_function_stands_under_its_caller() {
         samples(&folded, &[";caller [burn];spin [burn]"]) > 200,
         "{folded}"
     );
+}
+
+#[test]
+fn the_hottest_line_is_told_with_its_file() {
+    let home = temporary();
+    if !compile(home.path()) || folded(home.path()).is_none() {
+        return;
+    }
+    let summary = summary(&home.path().join("run"));
+    assert_valid_recording(&summary);
+    let hottest = &summary["lines"][0];
+    let file = Path::new(hottest["file"].as_str().unwrap());
+    assert_eq!(
+        file.canonicalize().unwrap(),
+        home.path().join("burn.c").canonicalize().unwrap()
+    );
+    let line = PROGRAM
+        .lines()
+        .nth(hottest["line"].as_u64().unwrap() as usize - 1);
+    let text = line.unwrap();
+    assert!(
+        text.contains("total += round") || text.contains("for (unsigned round"),
+        "{text}"
+    );
+    assert!(hottest["self"].as_f64().unwrap() > 0.3, "{hottest}");
+    assert!(hottest["total"].as_f64() >= hottest["self"].as_f64());
 }
 
 #[test]

@@ -19,6 +19,8 @@ fn profile(cell: &[&str], threads: &str) -> Option<(Value, String)> {
             threads,
             "--min-samples",
             "300",
+            "--max-time",
+            "20",
             "--out",
             "run",
             "--python",
@@ -57,7 +59,7 @@ const PYTHON: [&str; 4] = [
 
 #[test]
 fn python_then_the_extension_then_the_kernel() {
-    let Some((_, folded)) = profile(
+    let Some((raptors, folded)) = profile(
         &[
             "--op",
             "broadcast_add",
@@ -79,6 +81,12 @@ fn python_then_the_extension_then_the_kernel() {
         share(&folded, &[&PYTHON[..], &extension].concat()) > 0.7,
         "{folded}"
     );
+    let lines = raptors["lines"].as_array().unwrap();
+    let in_kernels = lines
+        .iter()
+        .filter(|line| line["file"].as_str().unwrap().contains("kernels/src/"));
+    let own: f64 = in_kernels.map(|line| line["self"].as_f64().unwrap()).sum();
+    assert!(own > 0.3, "{lines:?}");
 }
 
 #[test]

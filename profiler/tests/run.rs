@@ -25,7 +25,7 @@ fn cell(home: &Path, python: &Path, op: &str) -> Command {
         "--out",
         "run",
         "--max-time",
-        "2",
+        "4",
     ]);
     command
         .args(["--min-samples", "20", "--python"])
@@ -277,7 +277,7 @@ fn page_faults_agree_with_proc_stat() {
         "run",
     ]);
     command
-        .args(["--max-time", "2", "--min-samples", "20", "--python"])
+        .args(["--max-time", "4", "--min-samples", "20", "--python"])
         .arg(&python);
     assert_done(&with_small_pages(&mut command).output().unwrap());
     let mut by_proc = Command::new(&python);

@@ -172,7 +172,7 @@ fn raptors_is_not_blamed_where_numpy_is_off() {
     std::fs::write(package.join("__init__.py"), EXACT).unwrap();
     let output = raptors_prof(home.path())
         .args(["--op", "sum_axis0", "--shape", "100000x2"])
-        .args(["--dtype", "float32", "--max-time", "1"])
+        .args(["--dtype", "float32", "--max-time", "4"])
         .args(["--min-samples", "1", "--out", "run", "--python"])
         .arg(&python)
         .env("PYTHONPATH", home.path().join("exact"))

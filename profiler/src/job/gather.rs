@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::compare::{self, Verdict};
 use crate::counters::{self, CounterReading, Counters};
 use crate::plan::{Backend, Plan};
 use crate::profile::Profile;
@@ -16,13 +17,15 @@ use crate::worker::{Hello, Ready, Worker, WorkerError};
 const SEED: u64 = 20_240_229;
 /// Time of one backend's warm-up, and the most that it may be of the plan's.
 const WARM_UP: (Duration, f64) = (Duration::from_millis(200), 0.05);
-/// Time of the timing windows, as a share of the plan's.
-const TIMING_SHARE: f64 = 0.1;
+/// Time of the timing windows of one backend alone, as a share of the plan's. No verdict rests on it.
+const ALONE_SHARE: f64 = 0.1;
 /// Time of one backend's counting window, and the most that it may be of the plan's. Profiling has what is left.
 const COUNTING: (Duration, f64) = (Duration::from_millis(300), 0.05);
 const PROFILING_WINDOW: Duration = Duration::from_millis(50);
 /// Some samples fall away when the windows are cut to size.
 const SAMPLES_RESERVE: f64 = 1.05;
+/// What one backend's profile has set aside before the timing begins, as a share of the plan's time.
+const PROFILING_SHARE: f64 = 0.25;
 
 /// What the steps have found so far.
 #[derive(Default)]
@@ -51,10 +54,9 @@ impl Gathered {
     /// Whether every step gave what it is for.
     pub(super) fn is_complete(&self) -> bool {
         self.counters_denied.is_none()
-            && self.profiles.values().all(|profiled| {
-                profiled
-                    .as_ref()
-                    .is_ok_and(|profile| profile.sampling.in_op > 0)
+            && self.profiles.values().all(|profiled| match profiled {
+                Ok(profile) => profile.sampling.in_op > 0,
+                Err(none) => none.status == SamplingStatus::Skipped,
             })
     }
 
@@ -90,6 +92,7 @@ impl Gathered {
                     }
                 ),
                 Ok(_) => continue,
+                Err(none) if none.status == SamplingStatus::Skipped => continue,
                 Err(none) if self.counters_denied.is_some() => {
                     format!(
                         "no profile, and no counters but getrusage's: {}",
@@ -115,7 +118,7 @@ pub(super) fn gather(
     progress.step("start Python");
     let (mut worker, hello) = Worker::start(plan)?;
     let mut counters = Counters::open(hello.pid);
-    let mut recorder = Recorder::open(hello.pid, plan.rate_hz);
+    let mut recorder = open_recorder(plan, hello.pid);
     gathered.counters_denied = counters.denied().map(str::to_owned);
     gathered.hello = Some(hello);
     progress.step("prepare the inputs");
@@ -123,21 +126,62 @@ pub(super) fn gather(
     let start = Instant::now();
     let paces = warm_up(&mut worker, plan, progress)?;
     progress.step("timing");
-    let length = plan.max_time.mul_f64(TIMING_SHARE);
-    timing::measure(&mut worker, &paces, length, &mut gathered.timings, progress)?;
+    let length = timing_length(plan, start.elapsed());
+    let timings = &mut gathered.timings;
+    timing::measure(
+        &mut worker,
+        &paces,
+        plan.precision,
+        length,
+        timings,
+        progress,
+    )?;
+    // What is to last for a time goes by how long calls take with all that interrupts them.
+    let paces: Vec<Pace> = paces
+        .iter()
+        .filter_map(|pace| timings.pace(pace.backend))
+        .collect();
     for pace in &paces {
         progress.step(format!("counting {}", pace.backend.name()));
         let calls = pace.calls_in(at_most(COUNTING, plan));
         let readings = count(&mut worker, pace.backend, calls, &mut counters)?;
         gathered.counters.insert(pace.backend, readings);
     }
-    let mut left = plan.max_time.saturating_sub(start.elapsed());
+    if !plan.profiling.wants(verdict(plan, &gathered.timings)) {
+        recorder = Err(skipped("--profile asks for none of this cell"));
+    }
+    // What the steps before took too long for a busy machine is not taken from the profiles.
+    let left = plan.max_time.saturating_sub(start.elapsed());
+    let left = left.max(profiling_reserve(plan) * paces.len() as u32);
+    profile_all(
+        &mut worker,
+        plan,
+        &paces,
+        left,
+        &mut recorder,
+        gathered,
+        progress,
+    )
+}
+
+/// Profiles one backend after the other. What one does not need of its time is the next one's.
+fn profile_all(
+    worker: &mut Worker,
+    plan: &Plan,
+    paces: &[Pace],
+    mut left: Duration,
+    recorder: &mut Result<Recorder, NoProfile>,
+    gathered: &mut Gathered,
+    progress: &Progress,
+) -> Result<(), WorkerError> {
     for (pace, to_come) in paces.iter().zip((1..=paces.len() as u32).rev()) {
         progress.step(format!("profiling {}", pace.backend.name()));
         let length = left / to_come;
-        let (profiled, spent) = match &mut recorder {
-            Ok(recorder) => profile(&mut worker, plan, pace, length, recorder, progress),
-            Err(error) => (Err(no_profile(error)), Ok(Duration::ZERO)),
+        let ready = gathered.ready.as_ref();
+        let op = ready.map_or("", |ready| ready.function(pace.backend));
+        let (profiled, spent) = match recorder {
+            Ok(recorder) => profile(worker, plan, pace, op, length, recorder, progress),
+            Err(none) => (Err(none.clone()), Ok(Duration::ZERO)),
         };
         gathered.profiles.insert(pace.backend, profiled);
         let spent = spent?;
@@ -147,6 +191,42 @@ pub(super) fn gather(
         left = left.saturating_sub(spent);
     }
     Ok(())
+}
+
+fn open_recorder(plan: &Plan, pid: u32) -> Result<Recorder, NoProfile> {
+    if plan.min_samples == 0 {
+        return Err(skipped("--min-samples 0 asks for none"));
+    }
+    Recorder::open(pid, plan.rate_hz).map_err(|error| no_profile(&error))
+}
+
+/// How long timing may go on: both backends, until there is just time left to count and to profile.
+fn timing_length(plan: &Plan, spent: Duration) -> Duration {
+    if plan.backends.len() < 2 {
+        return plan.max_time.mul_f64(ALONE_SHARE);
+    }
+    let to_come = 2 * (at_most(COUNTING, plan) + profiling_reserve(plan));
+    plan.max_time.saturating_sub(spent + to_come)
+}
+
+/// Time that is set aside for one backend's profile.
+fn profiling_reserve(plan: &Plan) -> Duration {
+    match plan.min_samples {
+        0 => Duration::ZERO,
+        _ => plan.max_time.mul_f64(PROFILING_SHARE),
+    }
+}
+
+fn skipped(reason: &str) -> NoProfile {
+    NoProfile {
+        status: SamplingStatus::Skipped,
+        reason: reason.to_owned(),
+    }
+}
+
+fn verdict(plan: &Plan, timings: &Timings) -> Option<Verdict> {
+    let compared = compare::compare(&timings.interleaved()).filter(|_| plan.backends.len() == 2);
+    Some(compared?.verdict)
 }
 
 /// The length of a step, unless the plan's time is too short for it.
@@ -179,18 +259,18 @@ fn count(
     Ok(readings)
 }
 
-/// Samples one backend until the profile has what the plan wants or `length` is spent; gives the time that the windows took. An
+/// Samples one backend, whose calls run the Python function `op`, until the profile has what the plan wants or `length` is spent; gives the time that the windows took. An
 /// interruption still gives the profile up to it.
 fn profile(
     worker: &mut Worker,
     plan: &Plan,
     pace: &Pace,
+    op: &str,
     length: Duration,
     recorder: &mut Recorder,
     progress: &Progress,
 ) -> (Profiled, Result<Duration, WorkerError>) {
-    let op = plan.cell.op.to_string();
-    if let Err(error) = recorder.start(&op) {
+    if let Err(error) = recorder.start(op) {
         return (Err(no_profile(&error)), Ok(Duration::ZERO));
     }
     let start = Instant::now();

@@ -108,6 +108,7 @@ fn write_profile(
     let title = format!("{}: {}", backend.title(), plan.cell);
     summary.outputs = outputs::write_profile(run_dir, backend.name(), &title, profile)?;
     summary.top = profile.top(TOP);
+    summary.lines = profile.lines.top(TOP);
     Ok(())
 }
 
@@ -119,14 +120,15 @@ fn write_diff(
 ) -> Result<BTreeMap<String, String>, RunDirError> {
     let profile = |backend: Backend| {
         let profile = gathered.profiles.get(&backend)?.as_ref().ok()?;
-        (profile.sampling.samples > 0).then_some((backend.title(), profile))
+        (profile.sampling.samples > 0).then(|| (backend.title(), profile.folded()))
     };
-    let (Some(before), Some(after)) = (profile(Backend::Numpy), profile(Backend::Raptors)) else {
+    let [baseline, candidate] = plan.cell.op.backends();
+    let (Some(before), Some(after)) = (profile(baseline), profile(candidate)) else {
         return Ok(BTreeMap::new());
     };
     let title = format!("{} and {}: {}", before.0, after.0, plan.cell);
     outputs::draw(run_dir, "diff.svg", |path| {
-        flamegraph::write_diff(before, after, &title, path)
+        flamegraph::write_diff((before.0, &before.1), (after.0, &after.1), &title, path)
     })?;
     Ok(BTreeMap::from([("diff".to_owned(), "diff.svg".to_owned())]))
 }

@@ -10,9 +10,11 @@
 
 mod roles;
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::profile::{Frame, FrameKind};
+use crate::source_lines::SourceLine;
 
 pub use roles::Role;
 
@@ -30,27 +32,46 @@ pub struct NativeFrame {
     pub name: Arc<str>,
     /// Its part in a Python process.
     pub role: Role,
+    /// Where in the source it stands, where that is known.
+    pub source: Option<SourceLine>,
 }
 
 impl NativeFrame {
-    /// A frame called `name` that plays `role`.
+    /// A frame called `name` that plays `role`, without a place in the source.
     pub fn new(name: impl Into<Arc<str>>, role: Role) -> NativeFrame {
         NativeFrame {
             name: name.into(),
             role,
+            source: None,
         }
     }
 }
 
 /// A frame of Python code.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PythonFrame {
     /// `function (file.py:LINE)`.
     pub label: Arc<str>,
-    /// The function's name alone.
-    pub function: Arc<str>,
+    /// What the label is made of.
+    pub code: Arc<PythonCode>,
     /// Whether the evaluator was entered for this frame.
     pub entry: bool,
+}
+
+/// A place in Python code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PythonCode {
+    /// The function's name alone.
+    pub function: String,
+    /// The line, where there is one.
+    pub source: Option<SourceLine>,
+}
+
+/// The label tells frames apart well enough: each sample hashes its whole stack.
+impl Hash for PythonFrame {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.label, self.entry).hash(state);
+    }
 }
 
 /// A merged stack, from root to leaf.
@@ -173,6 +194,7 @@ fn python_frame(frame: &PythonFrame) -> Frame {
     Frame {
         kind: FrameKind::Python,
         name: Arc::clone(&frame.label),
+        source: frame.code.source.clone(),
     }
 }
 
@@ -180,6 +202,7 @@ fn native_frame(frame: &NativeFrame) -> Frame {
     Frame {
         kind: FrameKind::Native,
         name: Arc::clone(&frame.name),
+        source: frame.source.clone(),
     }
 }
 

@@ -17,7 +17,10 @@ fn python(names: &[&str]) -> Vec<PythonFrame> {
             let function = name.trim_start_matches('+');
             PythonFrame {
                 label: function.into(),
-                function: function.into(),
+                code: Arc::new(PythonCode {
+                    function: function.to_owned(),
+                    source: None,
+                }),
                 entry: name.starts_with('+'),
             }
         })
@@ -224,11 +227,8 @@ fn random_stacks_come_out_as_they_were_built() {
             natives.push(NativeFrame::new(EVAL, Role::Evaluator));
             for depth in 0..1 + random(4) {
                 let name = format!("py{call}.{depth}");
-                pythons.push(PythonFrame {
-                    label: name.as_str().into(),
-                    function: name.as_str().into(),
-                    entry: depth == 0,
-                });
+                let sign = if depth == 0 { "+" } else { "" };
+                pythons.extend(python(&[&format!("{sign}{name}")]));
                 expected.push(name);
             }
             for depth in 0..random(3) {

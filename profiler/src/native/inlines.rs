@@ -1,17 +1,31 @@
-//! Which functions a compiler put into others, as DWARF tells.
+//! Which line of source an address is, and which functions a compiler put into others there, as DWARF tells.
 //!
-//! In: a file with DWARF, and addresses of the file's own (SVMA). Out: the linkage names of the functions that were inlined there.
+//! In: a file with DWARF, and addresses of the file's own (SVMA). Out: the line, and the linkage names of the functions that were inlined
+//! with their lines.
 //! The file is mapped and its units are listed at the first address that is asked for; of a unit no more is read than an address in it needs.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use addr2line::Loader;
+use addr2line::{Loader, Location};
 
 use super::debug_files;
 use super::symbol_table::SymbolTable;
+use crate::source_lines::SourceLine;
 
-/// What a file's DWARF says of inlined functions.
+/// Rust's own library stands under a path that no machine has: what is inlined of it stands in the line that calls it.
+const RUST_LIBRARY: &str = "/rustc/";
+
+/// What DWARF says of an address.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The line of the function that has code of its own.
+    pub source: Option<SourceLine>,
+    /// The functions inlined there, outermost first, and the line of each.
+    pub inlined: Vec<(String, Option<SourceLine>)>,
+}
+
+/// What a file's DWARF says of lines and inlined functions.
 pub struct Inlines {
     path: PathBuf,
     shared: Option<PathBuf>,
@@ -28,33 +42,52 @@ impl Inlines {
         })
     }
 
-    /// The functions inlined at `address`, outermost first, without the function that they are in. None where the DWARF can't be read
-    /// so far.
-    pub fn at(&self, address: u64) -> Vec<String> {
+    /// What is at `address`. Nothing where the DWARF can't be read so far.
+    pub fn at(&self, address: u64) -> Place {
         let loader = self
             .loader
             .get_or_init(|| Loader::new_with_sup(&self.path, self.shared.as_ref()).ok());
-        let mut names = loader
+        let mut functions = loader
             .as_ref()
-            .and_then(|loader| names_at(loader, address))
+            .and_then(|loader| functions_at(loader, address))
             .unwrap_or_default();
         // The last is the function itself, which the symbol table names better (`run.cold`).
-        names.pop();
-        names.into_iter().rev().flatten().collect()
+        let (_, source) = functions.pop().unwrap_or_default();
+        let mut caller = source.clone();
+        let mut inlined = Vec::with_capacity(functions.len());
+        for (name, source) in functions.into_iter().rev() {
+            caller = source.or(caller);
+            inlined.extend(name.map(|name| (name, caller.clone())));
+        }
+        Place { source, inlined }
     }
 }
 
-/// From the innermost function to the one that has code of its own; some may have no name.
-fn names_at(loader: &Loader, address: u64) -> Option<Vec<Option<String>>> {
+/// A function's name and line, as far as they are known.
+type Function = (Option<String>, Option<SourceLine>);
+
+/// From the innermost function to the one that has code of its own.
+fn functions_at(loader: &Loader, address: u64) -> Option<Vec<Function>> {
     let mut frames = loader.find_frames(address).ok()?;
-    let mut names = Vec::new();
+    let mut functions = Vec::new();
     while let Some(frame) = frames.next().ok()? {
-        names.push(frame.function.and_then(|function| {
-            let name = function.raw_name().ok()?;
-            Some(name.into_owned())
-        }));
+        let name = frame
+            .function
+            .and_then(|function| Some(function.raw_name().ok()?.into_owned()));
+        functions.push((name, frame.location.as_ref().and_then(source_line)));
     }
-    Some(names)
+    Some(functions)
+}
+
+fn source_line(location: &Location<'_>) -> Option<SourceLine> {
+    let file = location
+        .file
+        .filter(|file| !file.starts_with(RUST_LIBRARY))?;
+    let line = location.line.filter(|line| *line > 0)?;
+    Some(SourceLine {
+        file: file.into(),
+        line,
+    })
 }
 
 #[cfg(test)]
@@ -88,19 +121,46 @@ int main(int count, char **arguments) { return outer(&count); }
         Some(program)
     }
 
-    /// What is inlined at each byte of `outer`.
-    fn inlined_in_outer(program: &Path) -> Vec<Vec<String>> {
+    /// What is at each byte of `outer`.
+    fn places_in_outer(program: &Path) -> Vec<Place> {
         let table = SymbolTable::parse(&std::fs::read(program).unwrap()).unwrap();
         let outer = table.named("outer").unwrap();
         let inlines = Inlines::of(program, &table);
         let at = |address| {
             inlines
                 .as_ref()
-                .map_or_else(Vec::new, |inlines| inlines.at(address))
+                .map_or_else(Place::default, |inlines| inlines.at(address))
         };
         (outer.address..outer.address + outer.size)
             .map(at)
             .collect()
+    }
+
+    /// What is inlined at each byte of `outer`.
+    fn inlined_in_outer(program: &Path) -> Vec<Vec<String>> {
+        let names = |place: Place| place.inlined.into_iter().map(|(name, _)| name).collect();
+        places_in_outer(program).into_iter().map(names).collect()
+    }
+
+    #[test]
+    fn each_function_stands_in_its_own_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let Some(program) = compiled(directory.path(), "-g") else {
+            return;
+        };
+        let lines = |place: &Place| -> Vec<u32> {
+            let inlined = place.inlined.iter().map(|(_, source)| source);
+            let all = std::iter::once(&place.source).chain(inlined);
+            all.flatten().map(|source| source.line).collect()
+        };
+        let places = places_in_outer(&program);
+        assert!(
+            places.iter().any(|place| lines(place) == [5, 4, 3]),
+            "{places:?}"
+        );
+        let source = directory.path().join("x.c");
+        let mut files = places.iter().filter_map(|place| place.source.as_ref());
+        assert!(files.all(|line| Path::new(&*line.file) == source));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cpp_demangle::DemangleOptions;
 
 use super::imports::{ImportedNames, imported_names};
+use super::inlines::Place;
 use super::symbol_store::SymbolStore;
 use super::symbol_table::Function;
 use super::unwind::StackWalker;
@@ -74,19 +75,26 @@ impl<'a> Symbolizer<'a> {
             None => NativeFrame::new(format!("{in_file:#x} [{module}]"), Role::Plain),
         };
         let role = function.role;
-        let mut frames = vec![function];
-        if let Some(inlines) = symbols
-            .as_ref()
-            .and_then(|symbols| symbols.inlines.as_ref())
-        {
-            frames.extend(inlines.at(in_file).iter().map(|symbol| {
-                let name = readable(symbol);
-                let role = role.of_inlined(&name, &module);
-                NativeFrame::new(format!("{} [{module}]", without_long_types(&name)), role)
-            }));
-        }
+        let inlines = symbols.and_then(|symbols| Some(symbols.inlines.as_ref()?.at(in_file)));
+        let Place { source, inlined } = inlines.unwrap_or_default();
+        let mut frames = vec![NativeFrame { source, ..function }];
+        frames.extend(inlined.into_iter().map(|(symbol, source)| {
+            let name = readable(&symbol);
+            let role = role.of_inlined(&name, &module);
+            let name = format!("{} [{module}]", without_long_types(&name));
+            NativeFrame {
+                source,
+                ..NativeFrame::new(name, role)
+            }
+        }));
         // GCC cuts rare parts off a function and inlines the rest into what keeps the name: to a reader they are one.
-        frames.dedup_by(|inlined, outer| inlined.name == outer.name);
+        frames.dedup_by(|inlined, outer| {
+            let same = inlined.name == outer.name;
+            if same {
+                outer.source = inlined.source.take().or(outer.source.take());
+            }
+            same
+        });
         frames
     }
 

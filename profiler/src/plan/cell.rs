@@ -6,27 +6,56 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{PlanError, name};
+use crate::compare::Side;
+
+use super::{BuiltIn, Op, PlanError, name};
 
 /// One op on one kind of array.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// The op.
     pub op: Op,
-    /// Lengths of the axes of the main input.
-    pub shape: Shape,
-    /// Type of its elements.
-    pub dtype: Dtype,
-    /// How they lie in memory.
-    pub layout: Layout,
+    /// Lengths of the axes of the main input; an own op may have been given none.
+    pub shape: Option<Shape>,
+    /// Type of its elements; an own op may have been given none.
+    pub dtype: Option<Dtype>,
+    /// How they lie in memory; None for an own op, which makes its arrays itself.
+    pub layout: Option<Layout>,
 }
 
 impl Cell {
     /// A name for files: `broadcast_add-512x512-float32`.
     pub fn name(&self) -> String {
-        format!("{}-{}-{}", self.op, self.shape, self.dtype)
+        let shape = self.shape.as_ref().map(Shape::to_string);
+        let dtype = self.dtype.as_ref().map(Dtype::to_string);
+        let parts = [Some(self.op.file_name()), shape, dtype];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("-")
     }
 
+    /// Bytes that a call has to read and write: each input and the result once. None for an own op.
+    pub fn bytes_moved(&self) -> Option<u128> {
+        let (Op::BuiltIn(op), Some(shape), Some(dtype)) = (&self.op, &self.shape, self.dtype)
+        else {
+            return None;
+        };
+        let inputs = shape
+            .elements()
+            .saturating_mul(1 + u128::from(op.reads_two()));
+        let elements = inputs.saturating_add(op.result_elements(shape));
+        Some(elements.saturating_mul(dtype.size().into()))
+    }
+}
+
+/// A cell of a built-in op, which lacks nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BuiltInCell {
+    pub(super) op: BuiltIn,
+    pub(super) shape: Shape,
+    pub(super) dtype: Dtype,
+    pub(super) layout: Layout,
+}
+
+impl BuiltInCell {
     /// Refuses ops that the shape or the dtype does not have, and layouts that a shape can't have.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         if self.op.needs_two_axes() && self.shape.0.len() < 2 {
@@ -51,98 +80,30 @@ impl Cell {
     }
 }
 
+impl From<BuiltInCell> for Cell {
+    fn from(cell: BuiltInCell) -> Cell {
+        Cell {
+            op: Op::BuiltIn(cell.op),
+            shape: Some(cell.shape),
+            dtype: Some(cell.dtype),
+            layout: Some(cell.layout),
+        }
+    }
+}
+
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.op, self.shape, self.dtype)?;
+        write!(f, "{}", self.op)?;
+        if let Some(shape) = &self.shape {
+            write!(f, " {shape}")?;
+        }
+        if let Some(dtype) = self.dtype {
+            write!(f, " {dtype}")?;
+        }
         match self.layout {
-            Layout::Contiguous => Ok(()),
-            layout => write!(f, " {}", name(&layout)),
+            Some(Layout::Contiguous) | None => Ok(()),
+            Some(layout) => write!(f, " {layout}"),
         }
-    }
-}
-
-/// What is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[value(rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum Op {
-    /// Sum of all elements
-    Sum,
-    /// Mean of all elements
-    Mean,
-    /// Sum along the first axis
-    #[value(name = "sum_axis0")]
-    #[serde(rename = "sum_axis0")]
-    SumAxis0,
-    /// Sum along the second axis
-    #[value(name = "sum_axis1")]
-    #[serde(rename = "sum_axis1")]
-    SumAxis1,
-    /// Mean along the first axis
-    #[value(name = "mean_axis0")]
-    #[serde(rename = "mean_axis0")]
-    MeanAxis0,
-    /// Mean along the second axis
-    #[value(name = "mean_axis1")]
-    #[serde(rename = "mean_axis1")]
-    MeanAxis1,
-    /// Array + array
-    Add,
-    /// Array + row vector
-    BroadcastAdd,
-    /// Array * array
-    Multiply,
-    /// Array * 1.0009765625 (int32: * 2)
-    Scale,
-}
-
-impl Op {
-    /// The dtypes that both backends have this op for.
-    pub fn dtypes(self) -> &'static [Dtype] {
-        match self {
-            Op::Sum
-            | Op::Mean
-            | Op::SumAxis0
-            | Op::SumAxis1
-            | Op::MeanAxis0
-            | Op::MeanAxis1
-            | Op::Add
-            | Op::BroadcastAdd
-            | Op::Multiply
-            | Op::Scale => &[Dtype::Float32, Dtype::Float64, Dtype::Int32],
-        }
-    }
-
-    fn needs_two_axes(self) -> bool {
-        matches!(self, Op::SumAxis1 | Op::MeanAxis1 | Op::BroadcastAdd)
-    }
-
-    /// Whether the op reads two arrays of the cell's shape.
-    pub(super) fn reads_two(self) -> bool {
-        matches!(self, Op::Add | Op::Multiply)
-    }
-
-    /// Whether the op adds elements up.
-    pub(super) fn reduces(self) -> bool {
-        use Op::{Add, BroadcastAdd, Multiply, Scale};
-        !matches!(self, Add | BroadcastAdd | Multiply | Scale)
-    }
-
-    /// Elements of the result for an input of `shape`.
-    pub(super) fn result_elements(self, shape: &Shape) -> u128 {
-        let axis = |k: usize| shape.0.get(k).map_or(1, |&len| u128::from(len));
-        match self {
-            Op::Sum | Op::Mean => 1,
-            Op::SumAxis0 | Op::MeanAxis0 => axis(1),
-            Op::SumAxis1 | Op::MeanAxis1 => axis(0),
-            Op::Add | Op::BroadcastAdd | Op::Multiply | Op::Scale => shape.elements(),
-        }
-    }
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&name(self))
     }
 }
 
@@ -186,14 +147,24 @@ pub enum Layout {
     Fortran,
 }
 
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&name(self))
+    }
+}
+
 /// Who computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// NumPy: the baseline.
+    /// NumPy: the baseline of a built-in op.
     Numpy,
-    /// The module `raptors`: the candidate.
+    /// The module `raptors`: the candidate of a built-in op.
     Raptors,
+    /// The method `baseline` of an own op.
+    Baseline,
+    /// The method `candidate` of an own op.
+    Candidate,
 }
 
 impl Backend {
@@ -202,14 +173,26 @@ impl Backend {
         match self {
             Backend::Numpy => "numpy",
             Backend::Raptors => "raptors",
+            Backend::Baseline => "baseline",
+            Backend::Candidate => "candidate",
         }
     }
 
-    /// The name in sentences.
+    /// The name in titles.
     pub fn title(self) -> &'static str {
         match self {
             Backend::Numpy => "NumPy",
             Backend::Raptors => "Raptors",
+            Backend::Baseline => "Baseline",
+            Backend::Candidate => "Candidate",
+        }
+    }
+
+    /// Its part in the comparison.
+    pub fn side(self) -> Side {
+        match self {
+            Backend::Numpy | Backend::Baseline => Side::Baseline,
+            Backend::Raptors | Backend::Candidate => Side::Candidate,
         }
     }
 }
@@ -219,9 +202,20 @@ impl Backend {
 pub struct Shape(Vec<u64>);
 
 impl Shape {
+    /// The shape with these axes, of which none is empty.
+    pub(crate) fn of(axes: &[u64]) -> Shape {
+        Shape(axes.to_vec())
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> u128 {
-        self.0.iter().map(|&len| u128::from(len)).product()
+        let lengths = self.0.iter().map(|&len| u128::from(len));
+        lengths.fold(1, u128::saturating_mul)
+    }
+
+    /// Length of an axis; 1 for one that there is not.
+    pub(super) fn axis(&self, index: usize) -> u128 {
+        self.0.get(index).map_or(1, |&len| u128::from(len))
     }
 
     /// Length of the last axis.
@@ -286,28 +280,25 @@ mod tests {
 
     #[test]
     fn an_op_that_needs_an_axis_names_it() {
-        let cell = |op, shape: &str| Cell {
+        let cell = |op, shape: &str| BuiltInCell {
             op,
             shape: shape.parse().unwrap(),
             dtype: Dtype::Float32,
             layout: Layout::Contiguous,
         };
         assert_eq!(
-            cell(Op::SumAxis1, "5").check().unwrap_err().to_string(),
+            cell(BuiltIn::SumAxis1, "5")
+                .check()
+                .unwrap_err()
+                .to_string(),
             "--op sum_axis1 needs a shape of two axes, such as 512x512, and --shape is 5"
         );
-        assert_eq!(cell(Op::SumAxis0, "5").check(), Ok(()));
-        assert_eq!(cell(Op::SumAxis1, "5x1").check(), Ok(()));
+        assert_eq!(cell(BuiltIn::SumAxis0, "5").check(), Ok(()));
+        assert_eq!(cell(BuiltIn::SumAxis1, "5x1").check(), Ok(()));
     }
 
     #[test]
     fn names_are_the_same_on_the_command_line_and_in_json() {
-        for op in Op::value_variants() {
-            assert_eq!(
-                serde_json::to_value(op).unwrap(),
-                serde_json::Value::from(name(op))
-            );
-        }
         for dtype in Dtype::value_variants() {
             assert_eq!(
                 serde_json::to_value(dtype).unwrap(),
@@ -323,12 +314,37 @@ mod tests {
     }
 
     #[test]
-    fn results_have_the_length_that_numpy_gives() {
-        let shape: Shape = "3x5".parse().unwrap();
-        assert_eq!(Op::Sum.result_elements(&shape), 1);
-        assert_eq!(Op::SumAxis0.result_elements(&shape), 5);
-        assert_eq!(Op::MeanAxis1.result_elements(&shape), 3);
-        assert_eq!(Op::Scale.result_elements(&shape), 15);
-        assert_eq!(Op::SumAxis0.result_elements(&"7".parse().unwrap()), 1);
+    fn a_call_moves_its_inputs_and_its_result() {
+        let moved = |op, shape: &str| {
+            Cell::from(BuiltInCell {
+                op,
+                shape: shape.parse().unwrap(),
+                dtype: Dtype::Float32,
+                layout: Layout::Contiguous,
+            })
+            .bytes_moved()
+        };
+        assert_eq!(moved(BuiltIn::Sum, "10x10"), Some(404));
+        assert_eq!(moved(BuiltIn::MeanAxis0, "10x10"), Some(440));
+        assert_eq!(moved(BuiltIn::Scale, "10x10"), Some(800));
+        assert_eq!(moved(BuiltIn::Add, "10x10"), Some(1200));
+    }
+
+    #[test]
+    fn an_own_op_is_called_what_it_was_given() {
+        let mut cell = Cell {
+            op: "a b/ops.py:Sum".to_owned().try_into().unwrap(),
+            shape: None,
+            dtype: None,
+            layout: None,
+        };
+        assert_eq!(
+            (cell.to_string(), cell.name()),
+            ("a b/ops.py:Sum".to_owned(), "Sum".to_owned())
+        );
+        cell.shape = "3x4".parse().ok();
+        cell.dtype = Some(Dtype::Int32);
+        assert_eq!(cell.to_string(), "a b/ops.py:Sum 3x4 int32");
+        assert_eq!(cell.name(), "Sum-3x4-int32");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::{Cell, Layout, PlanError};
+use super::cell::BuiltInCell;
+use super::{Layout, PlanError};
 
 /// Refuses a cell that needs more than is available.
-pub(super) fn check(cell: &Cell, backends: usize) -> Result<(), PlanError> {
+pub(super) fn check(cell: &BuiltInCell, backends: usize) -> Result<(), PlanError> {
     let needed = needed(cell, backends);
     match available() {
         Some(available) if needed > available => Err(PlanError::Memory {
@@ -19,7 +20,7 @@ pub(super) fn check(cell: &Cell, backends: usize) -> Result<(), PlanError> {
 }
 
 /// Bytes that the worker holds at its peak: inputs, the result of each backend, and what the check of the results takes.
-fn needed(cell: &Cell, backends: usize) -> u128 {
+fn needed(cell: &BuiltInCell, backends: usize) -> u128 {
     let size = u128::from(cell.dtype.size());
     let arrays = 1 + u128::from(cell.op.reads_two());
     // Column order is made from a row-ordered copy.
@@ -109,10 +110,10 @@ fn inactive_file(stat: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Dtype, Op};
+    use crate::plan::{BuiltIn, Dtype};
 
-    fn cell(op: Op, shape: &str, layout: Layout) -> Cell {
-        Cell {
+    fn cell(op: BuiltIn, shape: &str, layout: Layout) -> BuiltInCell {
+        BuiltInCell {
             op,
             shape: shape.parse().unwrap(),
             dtype: Dtype::Float32,
@@ -124,19 +125,19 @@ mod tests {
     fn inputs_results_and_the_check_are_counted() {
         let n = 1000 * 1000;
         assert_eq!(
-            needed(&cell(Op::Sum, "1000x1000", Layout::Contiguous), 1),
+            needed(&cell(BuiltIn::Sum, "1000x1000", Layout::Contiguous), 1),
             4 * n + 4000 + 8
         );
         assert_eq!(
-            needed(&cell(Op::Add, "1000x1000", Layout::Contiguous), 2),
+            needed(&cell(BuiltIn::Add, "1000x1000", Layout::Contiguous), 2),
             8 * n + 4000 + 16 * n + 24 * n
         );
         assert_eq!(
-            needed(&cell(Op::Sum, "1000x1000", Layout::Fortran), 1),
+            needed(&cell(BuiltIn::Sum, "1000x1000", Layout::Fortran), 1),
             8 * n + 4000 + 8
         );
         assert_eq!(
-            needed(&cell(Op::SumAxis1, "1000x1000", Layout::Contiguous), 2),
+            needed(&cell(BuiltIn::SumAxis1, "1000x1000", Layout::Contiguous), 2),
             4 * n + 4000 + 16 * 1000 + 32 * 1000
         );
     }
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn a_shape_beyond_all_memory_is_refused() {
         let huge = cell(
-            Op::Scale,
+            BuiltIn::Scale,
             "18446744073709551615x18446744073709551615",
             Layout::Contiguous,
         );

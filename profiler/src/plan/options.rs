@@ -6,24 +6,26 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Backend, Dtype, Layout, Op, Shape, name, names};
+use super::{Backend, Dtype, Layout, Op, PlanError, Shape, name, names};
 
 /// Options of the main job. Each is valid by itself; whether they fit together is for [`super::Plan::new`] to say.
 #[derive(Debug, Clone, Args)]
+// Whether they are there at all goes by --op: clap leaves a group empty that has another within.
+#[group(args = ["op"])]
 #[command(next_help_heading = "What is measured")]
 pub struct Options {
-    /// The op
-    #[arg(long, value_enum)]
+    /// The op: one of these, or FILE.py:CLASS for one of your own
+    #[arg(long)]
     pub op: Op,
     /// Shape of the array: R or RxC, such as 512x512
     #[arg(long, allow_hyphen_values = true)]
-    pub shape: Shape,
+    pub shape: Option<Shape>,
     /// Type of its elements
     #[arg(long, value_enum)]
-    pub dtype: Dtype,
-    /// How they lie in memory
-    #[arg(long, value_enum, default_value = "contiguous")]
-    pub layout: Layout,
+    pub dtype: Option<Dtype>,
+    /// How they lie in memory [default: contiguous]
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
     /// Who computes
     #[arg(long, value_enum, default_value = "both")]
     pub backend: BackendChoice,
@@ -33,26 +35,35 @@ pub struct Options {
     /// Instruction set of raptors [default: $RAPTORS_SIMD, else auto]
     #[arg(long, value_enum)]
     pub simd: Option<Simd>,
-    /// The Python interpreter [default: that of $VIRTUAL_ENV, else python3]
-    #[arg(long, value_name = "PATH")]
-    pub python: Option<PathBuf>,
-    /// Samples a second
-    #[arg(long, value_name = "HZ", default_value = "997", help_heading = HOW)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: u32,
-    /// Samples inside the op that a profile needs, for each backend
-    #[arg(long, value_name = "N", default_value = "1000", help_heading = HOW)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    pub min_samples: u64,
-    /// Seconds that measuring may take
-    #[arg(long, value_name = "SECONDS", default_value = "30", help_heading = HOW, value_parser = seconds)]
-    pub max_time: Duration,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
     /// Directory of the result; new or empty [default: results/runs/<UTC time>-<op>-<shape>-<dtype>]
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
 }
 
-const HOW: &str = "How";
+/// How a cell is measured.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "How")]
+pub struct How {
+    /// The Python interpreter [default: that of $VIRTUAL_ENV, else python3]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Samples a second
+    #[arg(long, value_name = "HZ", default_value = "997")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
+    /// Samples inside the op that a profile needs, for each backend; 0: no profile
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub min_samples: u64,
+    /// Timing ends when the 95 % interval on the ratio is so many per cent long, or the time is spent
+    #[arg(long, value_name = "PERCENT", default_value = "1", value_parser = share)]
+    pub precision: f64,
+    /// Seconds that measuring may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub max_time: Duration,
+}
 
 /// What `--backend` may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,16 +72,33 @@ pub enum BackendChoice {
     Numpy,
     /// The module `raptors` alone
     Raptors,
-    /// Both, interleaved and compared
+    /// The method `baseline` of your own op alone
+    Baseline,
+    /// The method `candidate` of your own op alone
+    Candidate,
+    /// Both of the op's, interleaved and compared
     Both,
 }
 
 impl BackendChoice {
-    pub(super) fn backends(self) -> Vec<Backend> {
-        match self {
-            BackendChoice::Numpy => vec![Backend::Numpy],
-            BackendChoice::Raptors => vec![Backend::Raptors],
-            BackendChoice::Both => vec![Backend::Numpy, Backend::Raptors],
+    /// The backends of `op` that were chosen.
+    pub(super) fn of(self, op: &Op) -> Result<Vec<Backend>, PlanError> {
+        let backends = op.backends();
+        let chosen = match self {
+            BackendChoice::Both => return Ok(backends.to_vec()),
+            BackendChoice::Numpy => Backend::Numpy,
+            BackendChoice::Raptors => Backend::Raptors,
+            BackendChoice::Baseline => Backend::Baseline,
+            BackendChoice::Candidate => Backend::Candidate,
+        };
+        if backends.contains(&chosen) {
+            Ok(vec![chosen])
+        } else {
+            Err(PlanError::BackendForeign {
+                backend: chosen.name(),
+                op: op.clone(),
+                allowed: backends.map(Backend::name),
+            })
         }
     }
 }
@@ -133,8 +161,17 @@ impl std::fmt::Display for Simd {
     }
 }
 
-/// A day bounds what a typing error costs.
-const LONGEST: f64 = 86_400.0;
+/// Seconds: a day bounds what a typing error costs.
+pub(crate) const LONGEST: f64 = 86_400.0;
+
+/// Per cent as a share.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    match number.parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err("allowed are per cent above 0, up to 100".to_owned()),
+    }
+}
 
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
@@ -163,6 +200,15 @@ mod tests {
             "AVX2".parse::<Simd>(),
             Err("allowed are: auto, off, sse2, avx2, avx512".to_owned())
         );
+    }
+
+    #[test]
+    fn precision_is_in_per_cent() {
+        assert_eq!(share("2.5"), Ok(0.025));
+        assert_eq!(share("1%"), Ok(0.01));
+        for text in ["0", "-1", "nan", "101", "one", "", "%"] {
+            assert!(share(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::layout::{Layout, LineTable};
 use super::line_table::line_at;
 use super::memory::{Memory, word_at};
-use crate::merge::PythonFrame;
+use crate::merge::{PythonCode, PythonFrame};
+use crate::source_lines::SourceLine;
 
 /// How long a code object is believed to be where it was.
 const BELIEVED: Duration = Duration::from_millis(20);
@@ -36,7 +38,7 @@ struct Code {
     start: u64,
     end: u64,
     name: String,
-    file: String,
+    file: Arc<str>,
     first_line: i32,
     line_table: Vec<u8>,
     frames: HashMap<u64, PythonFrame>,
@@ -133,7 +135,7 @@ impl Code {
             end,
             checked: Instant::now(),
             name: text(layout.name)?,
-            file: text(layout.file_name)?,
+            file: text(layout.file_name)?.into(),
             first_line: i32::from_ne_bytes(first_line),
             line_table: bytes_object(memory, word_at(&header, layout.line_table)?)?,
             frames: HashMap::new(),
@@ -185,16 +187,28 @@ fn instructions(
 }
 
 /// A frame of a function that is called `qualified` in `file`.
-pub fn python_frame(qualified: &str, file: &str, line: i32) -> PythonFrame {
-    let file_name = Path::new(file)
+pub fn python_frame(qualified: &str, file: &Arc<str>, line: i32) -> PythonFrame {
+    let file_name = Path::new(&**file)
         .file_name()
-        .map_or(file.into(), |name| name.to_string_lossy());
+        .map_or((&**file).into(), |name| name.to_string_lossy());
     let name = without_enclosing_functions(qualified);
     PythonFrame {
         label: format!("{name} ({file_name}:{line})").into(),
-        function: name.rsplit('.').next().unwrap_or(name).into(),
+        code: Arc::new(PythonCode {
+            function: name.rsplit('.').next().unwrap_or(name).to_owned(),
+            source: source_line(file, line),
+        }),
         entry: false,
     }
+}
+
+/// What was compiled from no file (`<string>`, `<frozen importlib._bootstrap>`) has no line that could be shown.
+fn source_line(file: &Arc<str>, line: i32) -> Option<SourceLine> {
+    let line = u32::try_from(line).ok().filter(|line| *line > 0)?;
+    (!file.starts_with('<')).then(|| SourceLine {
+        file: Arc::clone(file),
+        line,
+    })
 }
 
 /// From 3.11 on a name is qualified: `make.<locals>.op`, `Thread.run`. The class says something, the function
@@ -252,8 +266,8 @@ mod tests {
     #[test]
     fn names_are_those_of_the_source() {
         let named = |name: &str| {
-            let frame = python_frame(name, "/srv/app/worker.py", 7);
-            (frame.label.to_string(), frame.function.to_string())
+            let frame = python_frame(name, &"/srv/app/worker.py".into(), 7);
+            (frame.label.to_string(), frame.code.function.clone())
         };
         let expected = |label: &str, function: &str| (label.to_owned(), function.to_owned());
         assert_eq!(
@@ -272,6 +286,18 @@ mod tests {
             named("f.<locals>.<lambda>"),
             expected("<lambda> (worker.py:7)", "<lambda>")
         );
+    }
+
+    #[test]
+    fn a_frame_knows_its_line_unless_it_is_of_no_file() {
+        let source = |file: &str, line| python_frame("f", &file.into(), line).code.source.clone();
+        let known = SourceLine {
+            file: "/srv/app/worker.py".into(),
+            line: 7,
+        };
+        assert_eq!(source("/srv/app/worker.py", 7), Some(known));
+        assert_eq!(source("/srv/app/worker.py", -1), None);
+        assert_eq!(source("<string>", 1), None);
     }
 
     #[test]

@@ -93,6 +93,6 @@ impl Spy {
 fn frame(frame: &py_spy::Frame) -> PythonFrame {
     PythonFrame {
         entry: frame.is_entry || frame.is_shim_entry,
-        ..python_frame(&frame.name, &frame.filename, frame.line)
+        ..python_frame(&frame.name, &frame.filename.as_str().into(), frame.line)
     }
 }

@@ -4,6 +4,7 @@
 //! instant. Out: frames from root to leaf.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Unread;
 use super::code::CodeNames;
@@ -13,7 +14,7 @@ use super::layout::{Layout, Linkage};
 use super::memory::{Memory, word_at};
 use super::place::Evidence;
 use super::threads::Threads;
-use crate::merge::PythonFrame;
+use crate::merge::{PythonCode, PythonFrame};
 
 /// Reads the stacks of one interpreter.
 pub struct StackReader {
@@ -195,7 +196,10 @@ impl StackReader {
 fn between_functions() -> PythonFrame {
     PythonFrame {
         label: BETWEEN.into(),
-        function: BETWEEN.into(),
+        code: Arc::new(PythonCode {
+            function: BETWEEN.to_owned(),
+            source: None,
+        }),
         entry: true,
     }
 }

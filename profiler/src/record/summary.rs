@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Ended;
 use crate::profile::{Sampling, TopFrame};
+use crate::source_lines::HotLine;
 
 /// Name and number of the schema. Fields are only added within a number.
 pub(super) const SCHEMA: &str = "raptors-prof/record/1";
@@ -26,6 +27,8 @@ pub struct RecordSummary {
     pub sampling: Sampling,
     /// The frames with the largest share of their own, over all processes.
     pub top: Vec<TopFrame>,
+    /// The lines of source with the largest share of their own, over all processes.
+    pub lines: Vec<HotLine>,
     /// Files of all processes together, by kind.
     pub outputs: BTreeMap<String, String>,
     /// The programs that were sampled, in the order in which they began.

@@ -11,6 +11,7 @@ use crate::run_dir::{RunDir, RunDirError};
 use crate::sampling::events::SamplingEvents;
 use crate::sampling::session::Recording;
 use crate::sampling::weight::Unit;
+use crate::source_lines::LineCounts;
 
 /// A process has a flame graph of its own from one in so many of what is counted on.
 const WORTH_A_GRAPH: u64 = 100;
@@ -55,11 +56,12 @@ pub(super) fn write(
     let sampling = |counts: &Counts, stacks: &StackTree, lost| {
         Sampling::new(&events, lost, counts, stacks.total())
     };
-    let (mut stacks, counts) = together(&processes);
-    add_lost(&mut stacks, &events, lost, &counts);
+    let (mut stacks, mut lines, counts) = together(&processes);
+    add_lost((&mut stacks, &mut lines), &events, lost, &counts);
     let all = Profile {
         sampling: sampling(&counts, &stacks, lost),
         stacks,
+        lines,
     };
     let processes_of_their_own = processes.len() > 1;
     let outputs = write_profile(run_dir, "profile", &header.command.join(" "), &all)?;
@@ -78,6 +80,7 @@ pub(super) fn write(
         let profile = Profile {
             sampling: sampling(&assembled.counts, &assembled.stacks, 0),
             stacks: assembled.stacks,
+            lines: assembled.lines,
         };
         let outputs = match worth_a_graph(&profile.sampling) {
             true => write_profile(
@@ -99,6 +102,7 @@ pub(super) fn write(
         schema: super::summary::SCHEMA,
         header,
         top: all.top(TOP),
+        lines: all.lines.top(TOP),
         sampling: all.sampling,
         outputs,
         processes: summaries,
@@ -132,20 +136,28 @@ fn without_scheduler(mut process: Process) -> Process {
 
 /// Gives the samples that found no room a place of their own, each the mean of the others: so the total is right. How long lost
 /// waits were is not known.
-fn add_lost(stacks: &mut StackTree, events: &SamplingEvents, lost: u64, counts: &Counts) {
+fn add_lost(
+    (stacks, lines): (&mut StackTree, &mut LineCounts),
+    events: &SamplingEvents,
+    lost: u64,
+    counts: &Counts,
+) {
     if events.unit() == Unit::Samples || events.switches() {
         return;
     }
     let whole = lost.saturating_mul(stacks.total());
     let frame = Frame::new(FrameKind::Marker, "[lost samples]");
     if let Some(lost) = whole.checked_div(counts.samples).filter(|lost| *lost > 0) {
-        stacks.add(&[frame], lost);
+        let stack = [frame];
+        stacks.add(&stack, lost);
+        lines.add(&stack, lost);
     }
 }
 
 /// All stacks in one tree; under a frame a process where there are several.
-fn together(processes: &[Process]) -> (StackTree, Counts) {
+fn together(processes: &[Process]) -> (StackTree, LineCounts, Counts) {
     let (mut stacks, mut counts) = (StackTree::default(), Counts::default());
+    let mut lines = LineCounts::default();
     for Process {
         pid,
         name,
@@ -158,7 +170,8 @@ fn together(processes: &[Process]) -> (StackTree, Counts) {
             let stack: Vec<Frame> = root.iter().chain(stack.iter().copied()).cloned().collect();
             stacks.add(&stack, samples);
         });
+        lines += &assembled.lines;
         counts += assembled.counts;
     }
-    (stacks, counts)
+    (stacks, lines, counts)
 }

@@ -71,7 +71,7 @@ impl PythonSide {
     /// Whether a Python function called `function` is on the stack.
     pub fn runs(&self, function: &str) -> bool {
         let mut frames = self.stack().into_iter().flat_map(|stack| stack.iter());
-        frames.any(|frame| &*frame.function == function)
+        frames.any(|frame| frame.code.function == function)
     }
 }
 

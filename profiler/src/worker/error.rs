@@ -60,6 +60,12 @@ pub enum WorkerError {
         /// How far they are apart.
         message: String,
     },
+    /// The user's own op is not what it should be, or lacks what it asks for.
+    #[error("{message}")]
+    Unfit {
+        /// What it should be.
+        message: String,
+    },
     /// The worker ended by itself.
     #[error("the worker ended {during}: {how}{output}")]
     Died {

@@ -1,5 +1,7 @@
 //! The lines between the profiler and `worker.py`: one JSON object each.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Backend, Cell};
@@ -60,12 +62,21 @@ pub struct Hello {
 /// What the worker says when the inputs are made and every backend has run once.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Ready {
-    /// Version of NumPy.
-    pub numpy: String,
-    /// `raptors.config()`; None without that backend.
+    /// Version of NumPy; None where it is not imported.
+    pub numpy: Option<String>,
+    /// The Python function that a call of each backend runs: samples with it are inside the op.
+    pub functions: BTreeMap<Backend, String>,
+    /// `raptors.config()`; None where it is not imported.
     pub config: Option<RaptorsConfig>,
     /// What the user should know of the results.
     pub note: Option<String>,
+}
+
+impl Ready {
+    /// The Python function that marks samples of `backend` as inside the op.
+    pub fn function(&self, backend: Backend) -> &str {
+        self.functions.get(&backend).map_or("", String::as_str)
+    }
 }
 
 /// `raptors.config()`: what was requested through the environment, and what is used.
@@ -113,5 +124,6 @@ pub(super) enum Reply {
     Missing { module: String },
     Refused { message: String },
     Disagree { message: String },
+    Unfit { message: String },
     Done(Done),
 }

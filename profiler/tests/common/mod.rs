@@ -173,14 +173,17 @@ pub fn summary(run: &Path) -> Value {
 
 /// Asserts that `summary` is what docs/summary.schema.json says.
 pub fn assert_valid(summary: &Value) {
-    if let Err(error) = validate(summary) {
-        panic!("{error}");
-    }
+    assert_valid_as("summary.schema.json", summary);
 }
 
 /// Asserts that `summary` is what docs/record.schema.json says.
 pub fn assert_valid_recording(summary: &Value) {
-    if let Err(error) = validate_against("record.schema.json", summary) {
+    assert_valid_as("record.schema.json", summary);
+}
+
+/// Asserts that `document` is what this schema in docs/ says.
+pub fn assert_valid_as(schema: &str, document: &Value) {
+    if let Err(error) = validate_against(schema, document) {
         panic!("{error}");
     }
 }
