@@ -6,18 +6,22 @@
 //! for element; an output that overlaps an input in any other way receives unspecified values.
 
 use crate::axes::{Axes, Axis, arrange, offsets};
-use crate::lanes::Lanes;
+use crate::plane::{
+    Kernel, Plane, add_one, add_pairs, add_row, multiply_one, multiply_pairs, scale_by,
+};
 use crate::pool::{GRAIN, Split};
 use crate::view::Shape;
-use crate::{Element, Error, Pool, View, ViewMut};
+use crate::{Element, Error, Pool, View, ViewMut, memory};
 use std::mem::MaybeUninit;
 
 /// Elements of a block that is gathered or scattered.
 const GATHERED: usize = 256;
 /// Pieces for different threads differ by whole multiples of this many elements: no cache line is shared.
 const SEAM: usize = 64;
-/// Groups of lanes in one turn of a kernel's loop.
-const UNROLL: usize = 4;
+/// Elements of the shortest row that is worth streaming: of a shorter one too much lies in lines that are not written whole.
+const STREAMED_ROW: usize = 1024;
+/// Bytes from which it is worth asking how large the last-level cache is: most are larger.
+const STREAM_FROM: usize = 4 << 20;
 
 /// The shape that two shapes broadcast to.
 ///
@@ -146,105 +150,10 @@ pub fn scale<T: Element>(
     )
 }
 
-/// Two axes of three operands: a, b, out. The elements of a row are side by side, or (b in a kernel `one`) one and the same.
-struct Plane<T> {
-    a: *const T,
-    b: *const T,
-    out: *mut T,
-    rows: usize,
-    row_steps: [isize; 3],
-    columns: usize,
-}
-
-impl<T> Plane<T> {
-    /// The same plane where b is known to have one row, which goes with every row of a.
-    #[inline(always)]
-    fn of_one_row(self) -> Self {
-        let [a, _, out] = self.row_steps;
-        Self {
-            row_steps: [a, 0, out],
-            ..self
-        }
-    }
-}
-
-type Kernel<T> = unsafe fn(Plane<T>);
-
 /// What to do with a plane: `pairs` if b has an element for each of a, `one` if b has one for a whole row.
 struct Kernels<T> {
     pairs: Kernel<T>,
     one: Kernel<T>,
-}
-
-/// The body of every kernel.
-#[inline(always)]
-unsafe fn plane<T: Element, const ONE: bool>(
-    p: Plane<T>,
-    op: impl Fn(T::Lanes, T::Lanes) -> T::Lanes,
-) {
-    let lanes = T::Lanes::LEN;
-    for row in 0..p.rows as isize {
-        // SAFETY: the plane has this row, and the loops stay inside its columns. Each group is read before it is written.
-        unsafe {
-            let (a, b) = (
-                p.a.offset(row * p.row_steps[0]),
-                p.b.offset(row * p.row_steps[1]),
-            );
-            let out = p.out.offset(row * p.row_steps[2]);
-            let one = T::Lanes::splat(if ONE { *b } else { T::ZERO });
-            let group = |j: usize| {
-                let b = if ONE { one } else { T::Lanes::load(b.add(j)) };
-                op(T::Lanes::load(a.add(j)), b)
-            };
-            let mut j = 0;
-            while j + UNROLL * lanes <= p.columns {
-                for u in 0..UNROLL {
-                    group(j + u * lanes).store(out.add(j + u * lanes));
-                }
-                j += UNROLL * lanes;
-            }
-            while j + lanes <= p.columns {
-                group(j).store(out.add(j));
-                j += lanes;
-            }
-            let left = p.columns - j;
-            if left > 0 {
-                let b = if ONE {
-                    one
-                } else {
-                    T::Lanes::load_first(b.add(j), left)
-                };
-                op(T::Lanes::load_first(a.add(j), left), b).store_first(out.add(j), left);
-            }
-        }
-    }
-}
-
-macro_rules! kernels {
-    ($($(#[$doc:meta])* $name:ident($p:ident) = $plane:expr, $one:literal, $op:tt;)*) => {$(
-        $(#[$doc])*
-        #[inline(never)]
-        unsafe fn $name<T: Element>($p: Plane<T>) {
-            // SAFETY: the caller's plane.
-            unsafe { plane::<T, $one>($plane, |a, b| a $op b) }
-        }
-    )*};
-}
-
-// Functions of their own, not inlined and no two of them the same code, so that a profile names them.
-kernels! {
-    /// Adds element to element.
-    add_pairs(p) = p, false, +;
-    /// Adds one row to every row.
-    add_row(p) = p.of_one_row(), false, +;
-    /// Adds to each row an element of its own.
-    add_one(p) = p, true, +;
-    /// Multiplies element by element.
-    multiply_pairs(p) = p, false, *;
-    /// Multiplies each row by an element of its own.
-    multiply_one(p) = p, true, *;
-    /// Multiplies everything by one factor.
-    scale_by(p) = p.of_one_row(), true, *;
 }
 
 fn zip<T: Element>(
@@ -279,15 +188,19 @@ fn zip<T: Element>(
         })
         .collect();
     let start = arrange(&mut axes, 2);
+    let bytes = [a.len(), b.len(), out.len()].iter().sum::<usize>() * size_of::<T>();
     let walk = Walk {
         a: a.ptr(),
         b: b.ptr(),
         out: out.ptr(),
         axes,
         kernels: &kernels,
+        streamed: memory::STREAMS
+            && bytes >= STREAM_FROM
+            && memory::last_level_cache().is_some_and(|cache| bytes >= cache)
+            && ![a.ptr(), b.ptr()].contains(&out.ptr().cast_const()),
     }
     .moved(start);
-    let bytes = [a.len(), b.len(), out.len()].iter().sum::<usize>() * size_of::<T>();
     // SAFETY: the axes reach elements of the three views only.
     pool.run(bytes, |split| unsafe { walk.run(split) })
 }
@@ -299,6 +212,8 @@ struct Walk<'a, T> {
     out: *mut T,
     axes: Axes<3>,
     kernels: &'a Kernels<T>,
+    /// Whether rows that are long enough go around the caches.
+    streamed: bool,
 }
 
 // SAFETY: the pointers are used like the views that they come from; different walks write different elements.
@@ -375,6 +290,7 @@ impl<T: Element> Walk<'_, T> {
                     rows: rows.len,
                     row_steps: rows.strides,
                     columns: columns.len,
+                    streamed: self.streamed && columns.len >= STREAMED_ROW,
                 };
                 match (columns.len, columns.strides) {
                     (1, _) | (_, [1, 1, 1]) => (self.kernels.pairs)(p),
@@ -420,6 +336,7 @@ impl<T: Element> Walk<'_, T> {
                         rows: 1,
                         row_steps: [0; 3],
                         columns,
+                        streamed: false,
                     });
                     if steps[2] != 1 {
                         for i in 0..columns {

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use raptors_kernels::{
-    Element, Error, Number, Pool, SEQUENTIAL_BELOW_BYTES, View, ViewMut, add, broadcast_add, mean,
-    mean_axis, multiply, scale, sum, sum_axis,
+    Element, Error, Number, Pool, View, ViewMut, add, broadcast_add, mean, mean_axis, multiply,
+    scale, sum, sum_axis,
 };
 
 /// An array to view: which part of `data` it is.
@@ -358,10 +358,6 @@ fn hard<T: From<f32>>(len: usize) -> Vec<T> {
 
 fn bits_at_every_thread_count<T: Element + From<f32>>(shape: [usize; 2]) {
     let len = shape[0] * shape[1];
-    assert!(
-        len * size_of::<T>() >= SEQUENTIAL_BELOW_BYTES,
-        "too small to be shared among threads"
-    );
     let data = hard::<T>(len);
     let transposed = [shape[1], shape[0]];
     let views = [
@@ -371,7 +367,7 @@ fn bits_at_every_thread_count<T: Element + From<f32>>(shape: [usize; 2]) {
     ];
     for view in views {
         let results = [1, 2, 3].map(|threads| {
-            let pool = pool(threads);
+            let pool = Pool::sharing_from(threads, 0).unwrap();
             let mut axis = [0, 1].map(|axis| vec![T::Sum::ZERO; view.shape()[1 - axis]]);
             for (k, out) in axis.iter_mut().enumerate() {
                 let len = out.len();

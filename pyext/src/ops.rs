@@ -10,6 +10,8 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 use raptors_kernels::{self as kernels, Element, Error, Number, Pool, View, ViewMut};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Below this many elements letting go of the GIL costs more than the kernel.
 const KEEP_GIL_BELOW: usize = 4096;
@@ -324,19 +326,33 @@ fn axis_error(axis: isize, ndim: usize) -> PyErr {
     })
 }
 
-/// Runs a kernel, without the GIL if it is worth it.
-fn run<R: Send>(
+/// Runs a kernel, without the GIL if it is worth it. A panic in it, which is a mistake of ours, becomes a `RuntimeError`.
+pub fn run<R: Send>(
     py: Python<'_>,
     elements: usize,
     kernel: impl FnOnce(&Pool) -> Result<R, Error> + Send,
 ) -> PyResult<R> {
     let pool = threads::pool()?;
+    let guarded = || catch_unwind(AssertUnwindSafe(|| kernel(pool)));
     let result = if elements < KEEP_GIL_BELOW {
-        kernel(pool)
+        guarded()
     } else {
-        py.detach(|| kernel(pool))
+        py.detach(guarded)
     };
-    result.map_err(exception)
+    result
+        .map_err(|panic| panicked(&*panic))?
+        .map_err(exception)
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> PyErr {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    PyRuntimeError::new_err(format!(
+        "raptors: a kernel failed ({message}); this is a mistake in raptors, please report it"
+    ))
 }
 
 /// The exception that NumPy raises for the like.

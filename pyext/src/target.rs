@@ -2,6 +2,7 @@
 
 use crate::array::Array;
 use crate::dtype::Dtype;
+use crate::memory;
 use crate::operand::{Operand, data, describe, element_strides, flags, is_walkable, plain_array};
 use numpy::npyffi::{self, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -157,9 +158,12 @@ fn allocate<'py>(
     let given = strides
         .as_mut()
         .map_or(std::ptr::null_mut(), |strides| strides.as_mut_ptr());
+    let bytes = shape
+        .iter()
+        .fold(descr.itemsize(), |bytes, &len| bytes.saturating_mul(len));
     // SAFETY: `shape` and `strides` have as many entries as the array has axes and are only read; no data means that NumPy
     // allocates it, for a descriptor whose reference it takes over.
-    unsafe {
+    memory::with_buffers(py, bytes, || unsafe {
         let array = PY_ARRAY_API.PyArray_NewFromDescr(
             py,
             npyffi::get_type_object(py, NpyTypes::PyArray_Type),
@@ -172,7 +176,7 @@ fn allocate<'py>(
             std::ptr::null_mut(),
         );
         Ok(Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked())
-    }
+    })
 }
 
 /// Strides in bytes of an array without gaps whose axes lie in memory in this order.

@@ -93,6 +93,19 @@ def test_sums_keep_their_error_bound(level: str, dtype: str, layout: str) -> Non
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_results_larger_than_the_cache(level: str, dtype: str) -> None:
+    """Their lines go around the caches, but for the ends of rows that begin or end within one."""
+    a = fill((2001, 3003), dtype, 4, whole=False)
+    for got, want in [
+        (LEVELS[level].add(a, a[::-1]), a + a[::-1]),
+        (LEVELS[level].broadcast_add(a, a[0]), a + a[0]),
+        (LEVELS[level].scale(a.T, 3), a.T * np.dtype(dtype).type(3)),
+    ]:
+        same(got, want)
+
+
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("special", [[np.nan], [np.inf], [-np.inf], [np.inf, -np.inf], [np.inf, np.nan]])
 def test_nan_and_infinities(level: str, dtype: str, special: list[float]) -> None:
