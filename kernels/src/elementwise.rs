@@ -11,7 +11,7 @@ use crate::plane::{
 };
 use crate::pool::{GRAIN, Split};
 use crate::view::Shape;
-use crate::{Element, Error, Pool, View, ViewMut, memory};
+use crate::{Element, Error, Pool, View, ViewMut, memory, threshold};
 use std::mem::MaybeUninit;
 
 /// Elements of a block that is gathered or scattered.
@@ -163,6 +163,11 @@ fn zip<T: Element>(
     kernels: Kernels<T>,
     pool: &Pool,
 ) -> Result<(), Error> {
+    if let Some(plane) = short_row(a, b, out) {
+        // SAFETY: a row of the three views.
+        unsafe { (kernels.pairs)(plane) };
+        return Ok(());
+    }
     let shape = broadcast(a.shape(), b.shape())?;
     if out.shape() != shape.as_slice() {
         return Err(Error::Output {
@@ -203,6 +208,22 @@ fn zip<T: Element>(
     .moved(start);
     // SAFETY: the axes reach elements of the three views only.
     pool.run(bytes, |split| unsafe { walk.run(split) })
+}
+
+/// The only row of all three operands, if there is nothing to arrange and too little to share: then the overhead counts.
+fn short_row<T: Element>(a: &View<T>, b: &View<T>, out: &ViewMut<T>) -> Option<Plane<T>> {
+    let columns = a.row_len()?;
+    let small = columns * 3 * size_of::<T>() < threshold::LEAST;
+    let alike = b.row_len() == Some(columns) && out.row_len() == Some(columns);
+    (small && alike).then(|| Plane {
+        a: a.ptr(),
+        b: b.ptr(),
+        out: out.ptr(),
+        rows: 1,
+        row_steps: [0; 3],
+        columns,
+        streamed: false,
+    })
 }
 
 /// Three operands in the order in which they are walked.

@@ -147,14 +147,30 @@ pub(crate) unsafe fn sum_tree<T: Element>(
 /// `from` has `len` elements.
 #[inline(never)]
 pub(crate) unsafe fn sum_contiguous<T: Element>(from: *const T, len: usize) -> T::SumLanes {
-    // SAFETY: one block, or two parts.
+    // SAFETY: whole blocks, one block, or two parts.
     unsafe {
+        if len == 4 * block::<T>() {
+            return sum_four_blocks(from);
+        }
         if len <= block::<T>() {
             return sum_block::<T, true>(from, len);
         }
         let left = left_part(len, block::<T>());
         sum_contiguous(from, left) + sum_contiguous(from.add(left), len - left)
     }
+}
+
+/// What [`sum_contiguous`] does for four whole blocks, at once.
+///
+/// # Safety
+/// `from` has that many elements.
+#[inline(always)]
+unsafe fn sum_four_blocks<T: Element>(from: *const T) -> T::SumLanes {
+    // SAFETY: the caller's elements.
+    let [a, b, c, d] = std::array::from_fn(|i| unsafe {
+        sum_block::<T, true>(from.add(i * block::<T>()), block::<T>())
+    });
+    (a + b) + (c + d)
 }
 
 /// The tree over the blocks of elements that lie apart: each block is first gathered.

@@ -1,8 +1,8 @@
 //! From operands to results: one function per kind of op. Kernels run without the GIL.
 
 use crate::dtype::Dtype;
-use crate::operand::Operand;
-use crate::target::{Target, Wanted, memory_order};
+use crate::operand::{Layout, Operand, step};
+use crate::target::{Order, Target, Wanted, memory_order};
 use crate::threads;
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::{
@@ -111,32 +111,37 @@ pub fn binary<'py>(
         kernels::broadcast(shape_a, shape_b)
     };
     let shape = shape.map_err(exception)?;
-    let stride = |operand: &Operand<'_>, axis: usize| {
-        let own = (axis + operand.array.ndim()).checked_sub(shape.len());
-        own.map_or(0, |own| {
-            if operand.array.shape()[own] == 1 {
-                0
-            } else {
-                operand.array.strides()[own]
-            }
-        })
+    let layout = Layout::common(&[&a, &b]);
+    let order = match layout {
+        Layout::C => Order::C,
+        Layout::Fortran => Order::Fortran,
+        Layout::Other => {
+            let stride = |operand: &Operand<'_>, axis: usize| {
+                let own = (axis + operand.array.ndim()).checked_sub(shape.len());
+                own.map_or(0, |own| step(&operand.array, own))
+            };
+            memory_order(shape.len(), &[&|i| stride(&a, i), &|i| stride(&b, i)])
+        }
     };
-    let c_order = a.array.is_c_contiguous() && b.array.is_c_contiguous();
     let wanted = Wanted {
         op: op.name(),
         dtype: a.dtype,
         shape: &shape,
-        order: if c_order {
-            None
-        } else {
-            memory_order(shape.len(), &[&|i| stride(&a, i), &|i| stride(&b, i)])
-        },
+        order,
         in_place: true,
     };
     let target = Target::new(py, &wanted, &[&a, &b], out)?;
+    // Side by side in the same order, shapes do not matter, and need not be walked.
+    let flat = layout != Layout::Other && shape_a == shape_b && target.has_layout(layout);
     with_element!(a.dtype, T => {
         // SAFETY: T is the element of both operands and of the target; they are held until the kernel is done.
-        let (a, b, mut out) = unsafe { (a.view::<T>(), b.view::<T>(), target.view::<T>()) };
+        let (a, b, mut out) = unsafe {
+            if flat {
+                (a.flat::<T>(), b.flat::<T>(), target.flat::<T>())
+            } else {
+                (a.view::<T>(), b.view::<T>(), target.view::<T>())
+            }
+        };
         let elements = out.len();
         run(py, elements, move |pool| op.kernel(&a, &b, &mut out, pool))
     })?;
@@ -186,8 +191,16 @@ fn scale_by<'py, T: Element>(
     factor: T,
     target: Target<'py>,
 ) -> PyResult<Target<'py>> {
+    let layout = Layout::common(&[a]);
+    let flat = layout != Layout::Other && target.has_layout(layout);
     // SAFETY: the caller chose T by the operand's dtype, which is the target's too; both are held until the kernel is done.
-    let (a, mut out) = unsafe { (a.view::<T>(), target.view::<T>()) };
+    let (a, mut out) = unsafe {
+        if flat {
+            (a.flat::<T>(), target.flat::<T>())
+        } else {
+            (a.view::<T>(), target.view::<T>())
+        }
+    };
     let elements = out.len();
     run(py, elements, move |pool| {
         kernels::scale(&a, factor, &mut out, pool)
@@ -196,6 +209,10 @@ fn scale_by<'py, T: Element>(
 }
 
 fn integer_factor(factor: &Bound<'_, PyAny>) -> PyResult<i32> {
+    // An int, or what has __index__, in range.
+    if let Ok(factor) = factor.extract() {
+        return Ok(factor);
+    }
     let py = factor.py();
     let index = py.import("operator")?.call_method1("index", (factor,)).map_err(|_| {
         let given = factor.get_type().name().map_or_else(|_| "?".to_owned(), |n| n.to_string());
@@ -236,7 +253,7 @@ pub fn reduce<'py>(
             a.dtype.mean()
         },
         shape: &shape,
-        order: axis.and_then(|axis| kept_order(&a, Some(axis))),
+        order: axis.map_or(Order::C, |axis| kept_order(&a, Some(axis))),
         in_place: false,
     };
     let target = Target::new(py, &wanted, &[&a], out)?;
@@ -275,21 +292,18 @@ fn reduce_with<T: Element, O: Number>(
 }
 
 /// The memory order of a result that has the axes of `a`, less one.
-fn kept_order(a: &Operand<'_>, without: Option<usize>) -> Option<Vec<usize>> {
-    if a.array.is_c_contiguous() {
-        return None;
+fn kept_order(a: &Operand<'_>, without: Option<usize>) -> Order {
+    match Layout::common(&[a]) {
+        Layout::C => Order::C,
+        Layout::Fortran => Order::Fortran,
+        Layout::Other => {
+            let kept: Vec<isize> = (0..a.array.ndim())
+                .filter(|&i| Some(i) != without)
+                .map(|i| step(&a.array, i))
+                .collect();
+            memory_order(kept.len(), &[&|i| kept[i]])
+        }
     }
-    let kept: Vec<isize> = (0..a.array.ndim())
-        .filter(|&i| Some(i) != without)
-        .map(|i| {
-            if a.array.shape()[i] == 1 {
-                0
-            } else {
-                a.array.strides()[i]
-            }
-        })
-        .collect();
-    memory_order(kept.len(), &[&|i| kept[i]])
 }
 
 /// An axis from 0 to `ndim`, counted from the end if negative.
