@@ -213,7 +213,7 @@ fn check_pairs<T: Whole>(a: &Layout, b: &Layout, out: &Layout, seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 300 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn sums_and_means(layout in shapes().prop_flat_map(layouts), seed: u64) {
@@ -395,6 +395,7 @@ fn bits_at_every_thread_count<T: Element + From<f32>>(shape: [usize; 2]) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "millions of elements")]
 fn the_number_of_threads_changes_no_bit() {
     bits_at_every_thread_count::<f32>([2063, 1021]);
     bits_at_every_thread_count::<f32>([300_007, 7]);
@@ -405,7 +406,7 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn sums_are_as_accurate_as_their_bound() {
     let pool = pool(1);
-    for len in [100, 5000, 300_000] {
+    for len in [100, 5000, if cfg!(miri) { 9000 } else { 300_000 }] {
         let data = hard::<f32>(len);
         let exact: f64 = data.iter().map(|&x| f64::from(x)).sum();
         let size: f64 = data.iter().map(|&x| f64::from(x.abs())).sum();
