@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn threads_are_as_many_as_asked_for_and_named() {
-        let pool = Pool::new(3).unwrap();
+        let pool = Pool::sharing_from(3, 0).unwrap();
         let names: Vec<_> = std::thread::scope(|s| {
             let callers: Vec<_> = (0..8)
                 .map(|_| {

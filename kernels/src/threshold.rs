@@ -79,6 +79,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "measures time")]
     fn what_is_measured_is_in_range() {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(2)
