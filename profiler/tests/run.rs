@@ -286,9 +286,7 @@ fn page_faults_agree_with_proc_stat() {
     by_proc
         .args(["-c", FAULTS_BY_PROC])
         .env("RAPTORS_POOL_BYTES", "0");
-    let by_proc = with_small_pages(&mut by_proc)
-        .output()
-        .unwrap();
+    let by_proc = with_small_pages(&mut by_proc).output().unwrap();
     let by_proc: Vec<f64> = stdout(&by_proc)
         .lines()
         .map(|line| line.parse().unwrap())
