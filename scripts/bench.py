@@ -195,7 +195,8 @@ def run(options: argparse.Namespace, threads: int, total: int) -> tuple[list[Cel
                 about = answer
                 continue
             done.append(Cell(**answer["cell"]))
-            print(f"\r{threads} threads: {len(done)} of {total} cells ", end="", file=sys.stderr, flush=True)
+            if sys.stderr.isatty() or len(done) == total:
+                print(f"\r{threads} threads: {len(done)} of {total} cells ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     if process.returncode != 0 or not about:
         sys.exit(f"bench.py: the measuring process for {threads} threads ended with {process.returncode}")
