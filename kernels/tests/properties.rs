@@ -213,7 +213,7 @@ fn check_pairs<T: Whole>(a: &Layout, b: &Layout, out: &Layout, seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 300 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 300 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn sums_and_means(layout in shapes().prop_flat_map(layouts), seed: u64) {
