@@ -89,6 +89,13 @@ impl PythonReader {
         }
     }
 
+    /// The interpreter's memory is read anew from now on; between two calls, each place is read once.
+    pub fn refresh(&mut self) {
+        if let Source::Own(own) = &mut self.source {
+            own.refresh();
+        }
+    }
+
     /// The stack of thread `tid`, as near as can be to the time of the sample that gave the evidence.
     ///
     /// # Errors
@@ -135,6 +142,7 @@ impl PythonReader {
         let Some(mut own) = candidate.take() else {
             return;
         };
+        own.refresh();
         match agree(&mut own, spy.stacks()) {
             Some(true) => self.source = Source::Own(own),
             Some(false) if *comparisons < COMPARISONS => {

@@ -102,11 +102,7 @@ fn workers_stand_under_the_python_call() {
         raptors["sampling"]
     );
     for worker in [";[worker raptors-0]", ";[worker raptors-1]"] {
-        let kernel = [
-            worker,
-            "rayon_core::",
-            "raptors_kernels::elementwise::add_row [raptors/",
-        ];
+        let kernel = [worker, "raptors_kernels::elementwise::add_row [raptors/"];
         assert!(
             share(&folded, &[&PYTHON[..], &kernel].concat()) > 0.1,
             "{folded}"

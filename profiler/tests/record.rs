@@ -191,7 +191,7 @@ fn ctrl_c_reaches_the_program_and_keeps_what_was_gathered() {
     let home = temporary();
     let mut command = record(
         home.path(),
-        "work(0.3); open('started', 'w').close(); work(60)",
+        "work(1); open('started', 'w').close(); work(60)",
     );
     let child = command
         .process_group(0)

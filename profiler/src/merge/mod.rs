@@ -144,9 +144,13 @@ fn evaluator_calls(python: &[PythonFrame]) -> Vec<&[PythonFrame]> {
     calls
 }
 
-/// The native frames with each evaluator frame replaced by the frames of its call, in order. The
-/// interpreter's own call plumbing is left out, except where it is the leaf: there it is what runs.
+/// The native frames with each evaluator frame replaced by the frames of its call, in order. The interpreter's own call plumbing is left
+/// out, except where it is the leaf: there it is what runs. So is a pool's, except where no work of anybody's follows.
 fn interleave(native: &[NativeFrame], calls: &[&[PythonFrame]]) -> Vec<Frame> {
+    let shown = |frame: &&NativeFrame| frame.role != Role::Instruction;
+    let native: Vec<&NativeFrame> = native.iter().filter(shown).collect();
+    let works = |frame: &&NativeFrame| matches!(frame.role, Role::Plain | Role::Evaluator);
+    let work_ends = native.iter().rposition(works).map_or(0, |last| last + 1);
     let mut calls = calls.iter();
     let mut frames = Vec::new();
     for (index, frame) in native.iter().enumerate() {
@@ -158,7 +162,8 @@ fn interleave(native: &[NativeFrame], calls: &[&[PythonFrame]]) -> Vec<Frame> {
             },
             Role::Glue if !leaf => {}
             Role::NamelessLibc if !leaf && frames.is_empty() => {}
-            Role::Glue | Role::NamelessLibc | Role::Plain => frames.push(native_frame(frame)),
+            Role::Pool if index < work_ends => {}
+            _ => frames.push(native_frame(frame)),
         }
     }
     frames

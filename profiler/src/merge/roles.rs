@@ -11,6 +11,12 @@ pub enum Role {
     Glue,
     /// A nameless function of the C library: at the root it is program start, elsewhere it is shown.
     NamelessLibc,
+    /// How a thread pool (Rayon) hands out work: left out where work follows.
+    Pool,
+    /// A function of the C library or of Rust's: shown, but no work of its own where a pool calls it.
+    Library,
+    /// A wrapper around one machine instruction: its caller is what runs.
+    Instruction,
 }
 
 /// How call plumbing of CPython 3.8 to 3.13, glibc and Rust's threads is called, by prefix.
@@ -83,6 +89,15 @@ const RUST_PLUMBING: [&str; 3] = [
     "<alloc::boxed::Box<dyn core::ops::function::FnOnce",
 ];
 
+/// How the functions of Rayon are called, and those that it catches panics with.
+const POOL: [&str; 3] = ["rayon_core::", "std::panic::", "std::panicking::"];
+
+/// How the functions of Rust's libraries are called that a pool uses to wait and to pass work on.
+const LIBRARY: [&str; 4] = ["core::", "alloc::", "std::", "crossbeam_"];
+
+/// How the crates of instructions and vector types are called.
+const INSTRUCTIONS: [&str; 3] = ["core::core_arch::", "safe_arch::", "wide::"];
+
 /// What the modules are called that hold the plumbing: the interpreter (a program or a library) and the C library.
 const RUNTIME: [&str; 4] = ["python", "libpython", "libc.so", "libpthread"];
 
@@ -98,7 +113,20 @@ impl Role {
         if plumbing || rust {
             return Role::Glue;
         }
-        Role::Plain
+        let starts = |names: &[&str]| {
+            // `<T as Trait>::function` counts as T's.
+            let path = symbol.strip_prefix('<').unwrap_or(symbol);
+            names.iter().any(|name| path.starts_with(name))
+        };
+        if starts(&INSTRUCTIONS) {
+            Role::Instruction
+        } else if starts(&POOL) {
+            Role::Pool
+        } else if starts(&LIBRARY) || module.starts_with("libc.so") {
+            Role::Library
+        } else {
+            Role::Plain
+        }
     }
 
     /// Whether a function called `symbol` is the evaluator, or the compiler's cold part of it.
@@ -174,6 +202,26 @@ mod tests {
             let elsewhere = Role::of(symbol, "kernels.so");
             let rust = symbol.contains("::");
             assert_eq!(elsewhere == Role::Glue, rust, "{symbol}");
+        }
+        for (symbol, role) in [
+            ("rayon_core::join::join_context", Role::Pool),
+            (
+                "<rayon_core::job::StackJob<L,F,R> as rayon_core::job::Job>::execute",
+                Role::Pool,
+            ),
+            ("std::panicking::catch_unwind::do_call", Role::Pool),
+            ("core::sync::atomic::AtomicUsize::load", Role::Library),
+            (
+                "core::core_arch::x86::avx512f::_mm512_add_ps",
+                Role::Instruction,
+            ),
+            (
+                "<wide::f32x16_::f32x16 as core::ops::arith::Add>::add",
+                Role::Instruction,
+            ),
+            ("rayon_cores::kernel", Role::Plain),
+        ] {
+            assert_eq!(Role::of(symbol, "kernels.so"), role, "{symbol}");
         }
         for symbol in [
             "FLOAT_add",

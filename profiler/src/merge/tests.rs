@@ -181,6 +181,32 @@ fn workers_stand_under_their_caller() {
     );
 }
 
+#[test]
+fn a_pool_is_shown_where_it_has_no_work() {
+    let works = native(&[
+        "rayon_core::registry::main_loop",
+        "std::panic::catch_unwind",
+        "kernels::sum",
+        "rayon_core::join::join",
+        "kernels::sum",
+        "kernels::add_row",
+        "<wide::f32x16_::f32x16 as core::ops::arith::Add>::add",
+        "core::core_arch::x86::avx512f::_mm512_add_ps",
+    ]);
+    let joined = join_worker(&works, true, "pool", None);
+    assert_eq!(
+        names(&joined.frames)[2..],
+        ["kernels::sum", "kernels::sum", "kernels::add_row"]
+    );
+    let idle = native(&[
+        "rayon_core::registry::main_loop",
+        "rayon_core::sleep::Sleep::sleep",
+        "std::sync::Condvar::wait",
+    ]);
+    let joined = join_worker(&idle, true, "pool", None);
+    assert_eq!(joined.frames.len(), 2 + idle.len());
+}
+
 /// Random stacks built from a known merged one: the merge must find it again, each Python frame once, both orders kept.
 #[test]
 fn random_stacks_come_out_as_they_were_built() {

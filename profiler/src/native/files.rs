@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,10 +45,7 @@ impl LoadedFile {
     /// The file behind a mapping of process `pid`, with where its code lies; that is `None` where it can't be read as ELF.
     pub(super) fn load(pid: u32, mapping: &Mapping) -> (LoadedFile, Option<CodeLayout>) {
         let source = Source::of(pid, mapping);
-        let layout = source
-            .read()
-            .ok()
-            .and_then(|bytes| CodeLayout::parse(&bytes).ok());
+        let layout = source.layout();
         let address = layout
             .as_ref()
             .and_then(|layout| layout.address_of_offset(mapping.offset));
@@ -117,6 +115,26 @@ impl Source {
             false if here.is_file() => Source::Path(here),
             false if deleted.is_file() => Source::Path(deleted),
             false => Source::Nothing,
+        }
+    }
+
+    /// Reads no more of the file than it needs: it does so while samples come.
+    fn layout(&self) -> Option<CodeLayout> {
+        match self {
+            Source::Path(path) => {
+                let file = File::open(path).ok()?;
+                let size = file.metadata().ok()?.len();
+                let read = |range: Range<u64>| {
+                    let inside = range.end <= size;
+                    let length = range.end.checked_sub(range.start).filter(|_| inside)?;
+                    let mut bytes = vec![0; usize::try_from(length).ok()?];
+                    file.read_exact_at(&mut bytes, range.start).ok()?;
+                    Some(bytes)
+                };
+                CodeLayout::read(&read).ok()
+            }
+            Source::Bytes(bytes) => CodeLayout::parse(bytes).ok(),
+            Source::Nothing => None,
         }
     }
 

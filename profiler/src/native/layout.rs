@@ -1,7 +1,7 @@
 //! Where the code of an ELF file lies and what its unwind tables are: all that walking stacks needs.
 //!
-//! Bytes in, owned tables out. Headers alone are read, so that a file that is met while samples come costs little more than its
-//! size. Every offset is checked: a truncated or foreign file is an error or has no tables, never a panic.
+//! Bytes in, owned tables out. Headers and tables alone are read, so that a file that is met while samples come costs little,
+//! however large. Every offset is checked: a truncated or foreign file is an error or has no tables, never a panic.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,6 +12,9 @@ use goblin::elf::program_header::{PF_X, PT_LOAD};
 use goblin::elf::{Elf, ProgramHeader, SectionHeader};
 
 use super::saved_registers::Tables;
+
+/// Size of the file header of a 64-bit ELF file.
+const HEADER_BYTES: u64 = 64;
 
 /// A section's address in the file's own address space and its bytes.
 type Section = (Range<u64>, Arc<[u8]>);
@@ -36,15 +39,23 @@ struct Segment {
 }
 
 impl CodeLayout {
-    /// Reads the headers and the unwind tables out of a whole ELF file.
+    /// Reads the headers and the unwind tables of an ELF file; `read` gives the bytes at a range of offsets, if the file has them.
     ///
     /// # Errors
-    /// The parser's own message when `bytes` is not a readable ELF file.
-    pub fn parse(bytes: &[u8]) -> Result<CodeLayout, goblin::error::Error> {
-        let header = Elf::parse_header(bytes)?;
+    /// The parser's own message when it is not a readable ELF file.
+    pub fn read(
+        read: &dyn Fn(Range<u64>) -> Option<Vec<u8>>,
+    ) -> Result<CodeLayout, goblin::error::Error> {
+        // From one byte before, since the parser takes a table at offset 0 for none.
+        let table = |offset: u64, count: u16, size: u16| {
+            let bytes = u64::from(count) * u64::from(size);
+            let range = offset.saturating_sub(1)..offset.saturating_add(bytes);
+            read(range).ok_or_else(cut)
+        };
+        let header = Elf::parse_header(&read(0..HEADER_BYTES).ok_or_else(cut)?)?;
         let context = Ctx::new(header.container()?, header.endianness()?);
-        let (offset, count) = (header.e_phoff as usize, header.e_phnum.into());
-        let segments = ProgramHeader::parse(bytes, offset, count, context)?
+        let bytes = table(header.e_phoff, header.e_phnum, header.e_phentsize)?;
+        let segments = ProgramHeader::parse(&bytes, 1, header.e_phnum.into(), context)?
             .into_iter()
             .filter(|segment| segment.p_type == PT_LOAD && segment.p_flags & PF_X != 0)
             .map(|segment| Segment {
@@ -53,11 +64,12 @@ impl CodeLayout {
                 size: segment.p_filesz,
             })
             .collect();
-        let (offset, count) = (header.e_shoff as usize, header.e_shnum.into());
-        let headers = SectionHeader::parse(bytes, offset, count, context)?;
+        let bytes = table(header.e_shoff, header.e_shnum, header.e_shentsize)?;
+        let headers = SectionHeader::parse(&bytes, 1, header.e_shnum.into(), context)?;
+        let names = headers.get(usize::from(header.e_shstrndx));
         let sections = Sections {
-            bytes,
-            names: headers.get(usize::from(header.e_shstrndx)),
+            read,
+            names: names.and_then(|names| read(in_file(names)?)),
             headers: &headers,
         };
         Ok(CodeLayout {
@@ -67,6 +79,17 @@ impl CodeLayout {
             eh_frame: sections.get(".eh_frame"),
             eh_frame_hdr: sections.get(".eh_frame_hdr"),
             debug_frame: sections.get(".debug_frame").map(|(_, data)| data),
+        })
+    }
+
+    /// As [`CodeLayout::read`], from a whole file.
+    ///
+    /// # Errors
+    /// The parser's own message when `bytes` is not a readable ELF file.
+    pub fn parse(bytes: &[u8]) -> Result<CodeLayout, goblin::error::Error> {
+        CodeLayout::read(&|range| {
+            let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+            bytes.get(range).map(<[u8]>::to_vec)
         })
     }
 
@@ -114,14 +137,14 @@ impl CodeLayout {
 }
 
 struct Sections<'a> {
-    bytes: &'a [u8],
-    names: Option<&'a SectionHeader>,
+    read: &'a dyn Fn(Range<u64>) -> Option<Vec<u8>>,
+    names: Option<Vec<u8>>,
     headers: &'a [SectionHeader],
 }
 
 impl Sections<'_> {
     fn find(&self, name: &str) -> Option<&SectionHeader> {
-        let names = self.bytes.get(self.names?.file_range()?)?;
+        let names = self.names.as_ref()?;
         self.headers.iter().find(|header| {
             let rest = names.get(header.sh_name..).unwrap_or_default();
             rest.strip_prefix(name.as_bytes())
@@ -135,9 +158,19 @@ impl Sections<'_> {
     }
 
     fn get(&self, name: &str) -> Option<Section> {
-        let data = self.bytes.get(self.find(name)?.file_range()?)?;
+        let data = (self.read)(in_file(self.find(name)?)?)?;
         Some((self.range(name)?, data.into()))
     }
+}
+
+/// Where a section's bytes are; `None` of one that has none.
+fn in_file(header: &SectionHeader) -> Option<Range<u64>> {
+    let range = header.file_range()?;
+    Some(range.start as u64..range.end as u64)
+}
+
+fn cut() -> goblin::error::Error {
+    goblin::error::Error::Malformed("the file ends before its headers do".to_owned())
 }
 
 #[cfg(test)]

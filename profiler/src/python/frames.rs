@@ -67,16 +67,16 @@ impl RawFrame {
     }
 }
 
-/// Frames as they were read for one look; each is read once.
-pub struct Frames<'a> {
+/// Frames as they were when they were first read; each is read once.
+pub struct Frames {
     memory: Memory,
-    layout: &'a Layout,
+    layout: Layout,
     seen: HashMap<u64, RawFrame>,
 }
 
-impl<'a> Frames<'a> {
+impl Frames {
     /// None yet.
-    pub fn new(memory: Memory, layout: &'a Layout) -> Frames<'a> {
+    pub fn new(memory: Memory, layout: Layout) -> Frames {
         Frames {
             memory,
             layout,
@@ -84,15 +84,22 @@ impl<'a> Frames<'a> {
         }
     }
 
+    /// Forgets what it read.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+    }
+
     /// Reads those that a walk will probably meet in few system calls.
     pub fn expect(&mut self, addresses: &[u64]) {
-        let mut rest = addresses;
+        let unseen = |address: &&u64| !self.seen.contains_key(address);
+        let unseen: Vec<u64> = addresses.iter().filter(unseen).copied().collect();
+        let mut rest = unseen.as_slice();
         while !rest.is_empty() {
             let bytes = self.memory.many(rest, self.layout.frame_bytes);
             let read = bytes.chunks_exact(self.layout.frame_bytes);
             let count = read.len();
             for (&address, bytes) in rest.iter().zip(read) {
-                if let Some(frame) = RawFrame::parse(self.layout, address, bytes) {
+                if let Some(frame) = RawFrame::parse(&self.layout, address, bytes) {
                     self.seen.insert(address, frame);
                 }
             }
@@ -112,7 +119,7 @@ impl<'a> Frames<'a> {
             return Some(*frame);
         }
         let bytes = self.memory.bytes(address, self.layout.frame_bytes)?;
-        let frame = RawFrame::parse(self.layout, address, &bytes)?;
+        let frame = RawFrame::parse(&self.layout, address, &bytes)?;
         self.seen.insert(address, frame);
         Some(frame)
     }

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::code::CodeNames;
 use super::frames::{Frames, Kind, RawFrame};
 use super::layout::{Layout, Linkage};
-use super::place::{Evidence, Place, Pointer};
+use super::place::{EvaluatorCall, Evidence, Place, Pointer};
 
 /// What looks teach of an interpreter.
 #[derive(Default)]
@@ -24,12 +24,15 @@ pub struct Learned {
     pub late_looks: u64,
 }
 
+/// See [`Instant::whereabouts`]: stack pointers and instructions, from root to leaf.
+pub type Whereabouts = Vec<(u64, u64)>;
+
 /// Puts together what was at the instant; learns on the way where the evaluator keeps its own.
-pub struct Instant<'a, 'f> {
+pub struct Instant<'a> {
     /// The version's layout.
     pub layout: &'a Layout,
     /// Frames as the memory has them.
-    pub frames: &'a mut Frames<'f>,
+    pub frames: &'a mut Frames,
     /// The code objects that were met.
     pub codes: &'a CodeNames,
     /// What was learned before.
@@ -38,7 +41,7 @@ pub struct Instant<'a, 'f> {
     pub evidence: Evidence<'a>,
 }
 
-impl Instant<'_, '_> {
+impl Instant<'_> {
     /// The frames from leaf to root; `None` where the memory says nothing that fits the sample. `late` are the thread's frames
     /// as they are now, from leaf to root; `anchor` is what it points to that lies on its native stack (`_PyCFrame`).
     pub fn frames(&mut self, late: &[RawFrame], anchor: u64) -> Option<Vec<RawFrame>> {
@@ -56,6 +59,17 @@ impl Instant<'_, '_> {
                 self.by_entry_frames(late)
             }
         }
+    }
+
+    /// Where each evaluator call lies on the native stack, and the instruction it is at; `None` while the evaluator itself runs. Two
+    /// samples of a thread that stays in one call of a C function have the same.
+    pub fn whereabouts(&self) -> Option<Whereabouts> {
+        let calls = self.evidence.calls;
+        if calls.last()?.runs {
+            return None;
+        }
+        let place = |(index, call): (usize, &EvaluatorCall)| Some((call.cfa, self.told(index)?.1));
+        calls.iter().enumerate().map(place).collect()
     }
 
     /// Each evaluator call has a `_PyCFrame` in its native frame, which points to its innermost frame.
@@ -212,7 +226,7 @@ impl Instant<'_, '_> {
     fn object_of_call(&mut self, index: usize, outer: Option<u64>, class: u64) -> Option<RawFrame> {
         let words = self.pointers(index);
         let told = self.told(index);
-        let objects = |frames: &Frames<'_>| {
+        let objects = |frames: &Frames| {
             let objects = words.iter().filter_map(|word| frames.seen(*word));
             objects
                 .filter(|frame| frame.class == class)

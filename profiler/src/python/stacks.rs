@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::Unread;
 use super::code::CodeNames;
 use super::frames::{Frames, Kind, RawFrame};
-use super::instant::{Instant, Learned};
+use super::instant::{Instant, Learned, Whereabouts};
 use super::layout::{Layout, Linkage};
 use super::memory::{Memory, word_at};
 use super::place::Evidence;
@@ -21,10 +21,31 @@ pub struct StackReader {
     layout: Layout,
     interpreter: u64,
     threads: Threads,
+    frames: Frames,
+    /// The threads as they were when they were first read.
+    late: HashMap<u32, Late>,
     learned: Learned,
     names: CodeNames,
-    /// The frames that a thread had at the last look.
-    last: HashMap<u32, Vec<u64>>,
+    /// What the last look at a thread found.
+    last: HashMap<u32, Found>,
+}
+
+/// A thread as the memory has it.
+struct Late {
+    /// Its frames, from leaf to root, where they lead there.
+    frames: Option<Vec<RawFrame>>,
+    /// What it points to on its native stack.
+    anchor: u64,
+}
+
+/// A look at a thread.
+struct Found {
+    /// The addresses of its frames.
+    frames: Vec<u64>,
+    /// Where it was, if it was in a C function.
+    whereabouts: Option<Whereabouts>,
+    /// Its stack, if that was read.
+    stack: Option<Vec<PythonFrame>>,
 }
 
 impl StackReader {
@@ -35,6 +56,8 @@ impl StackReader {
             layout,
             interpreter,
             threads: Threads::default(),
+            frames: Frames::new(Memory::of(pid), layout),
+            late: HashMap::new(),
             learned: Learned::default(),
             names: CodeNames::default(),
             last: HashMap::new(),
@@ -61,47 +84,74 @@ impl StackReader {
             .state(self.memory, &self.layout, self.interpreter, tid, sure)
     }
 
-    /// The stack of thread `tid`.
+    /// Threads and frames are read anew from now on.
+    pub fn refresh(&mut self) {
+        self.frames.forget();
+        self.late.clear();
+    }
+
+    /// The stack of thread `tid`: of the time of the evidence, or of the last refresh.
     pub fn stack(
         &mut self,
         tid: u32,
         evidence: Option<Evidence<'_>>,
     ) -> Result<Vec<PythonFrame>, Unread> {
-        let sure = evidence.is_some_and(|evidence| !evidence.calls.is_empty());
-        let state = self.state(tid, sure).ok_or(Unread::NoPython)?;
-        self.read(tid, &state, evidence).ok_or(Unread::Torn)
+        let evidence = evidence.filter(|evidence| !evidence.calls.is_empty());
+        let late = match self.late.remove(&tid) {
+            Some(late) => late,
+            None => self.read(tid, evidence.is_some())?,
+        };
+        let stack = match evidence {
+            None => late.frames.as_ref().and_then(|late| self.named(late)),
+            Some(evidence) => self.of_instant(tid, &late, evidence),
+        };
+        self.late.insert(tid, late);
+        stack.ok_or(Unread::Torn)
     }
 
-    fn read(
+    /// What the memory has of a thread, which is `sure` to be one of Python's.
+    fn read(&mut self, tid: u32, sure: bool) -> Result<Late, Unread> {
+        let state = self.state(tid, sure).ok_or(Unread::NoPython)?;
+        if let Some(last) = self.last.get(&tid) {
+            self.frames.expect(&last.frames);
+        }
+        let (top, anchor) = self.late_top(&state).ok_or(Unread::Torn)?;
+        let frames = self.frames.walk(top);
+        for frame in frames.iter().flatten() {
+            self.names.meet(self.memory, &self.layout, frame.code);
+        }
+        Ok(Late { frames, anchor })
+    }
+
+    /// The stack as the memory has it; where that is another function's already, what the last look found, if the thread has not left
+    /// the C function that it was in.
+    fn of_instant(
         &mut self,
         tid: u32,
-        state: &[u8],
-        evidence: Option<Evidence<'_>>,
+        late: &Late,
+        evidence: Evidence<'_>,
     ) -> Option<Vec<PythonFrame>> {
-        let layout = self.layout;
-        let mut frames = Frames::new(self.memory, &layout);
-        if let Some(last) = self.last.get(&tid) {
-            frames.expect(last);
-        }
-        let (top, anchor) = self.late_top(state)?;
-        let late = frames.walk(top);
-        for frame in late.iter().flatten() {
-            self.names.meet(self.memory, &layout, frame.code);
-        }
-        let chain = match evidence.filter(|evidence| !evidence.calls.is_empty()) {
-            None => late?,
-            Some(evidence) => Instant {
-                layout: &layout,
-                frames: &mut frames,
-                codes: &self.names,
-                learned: &mut self.learned,
-                evidence,
-            }
-            .frames(late.as_deref().unwrap_or_default(), anchor)?,
+        let mut instant = Instant {
+            layout: &self.layout,
+            frames: &mut self.frames,
+            codes: &self.names,
+            learned: &mut self.learned,
+            evidence,
         };
-        self.last
-            .insert(tid, chain.iter().map(|frame| frame.address).collect());
-        self.named(&chain)
+        let whereabouts = instant.whereabouts();
+        let chain = instant.frames(late.frames.as_deref().unwrap_or_default(), late.anchor);
+        let read = chain.as_ref().and_then(|chain| self.named(chain));
+        let stayed = |before: &Found| whereabouts.is_some() && before.whereabouts == whereabouts;
+        let before = self.last.remove(&tid);
+        let stack = read.or_else(|| before.filter(stayed)?.stack);
+        let addresses = chain.iter().flatten().map(|frame| frame.address);
+        let found = Found {
+            frames: addresses.collect(),
+            whereabouts,
+            stack: stack.clone(),
+        };
+        self.last.insert(tid, found);
+        stack
     }
 
     /// The thread's innermost frame, and what it points to on its native stack.

@@ -77,7 +77,7 @@ impl Threads {
 
     fn list(&mut self, memory: Memory, layout: &Layout, interpreter: u64) {
         self.states.clear();
-        self.without.clear();
+        self.without.retain(|_, since| since.elapsed() < BELIEVED);
         let mut found = Vec::new();
         let mut next = memory
             .word(interpreter.wrapping_add(layout.threads))

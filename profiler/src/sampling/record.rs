@@ -214,9 +214,8 @@ fn raw_sample(sample: &SampleRecord<'_>) -> Option<RawSample> {
                     bp: regs.get(REG_BP)?,
                     general: GENERAL_REGISTERS.map(|register| regs.get(register).unwrap_or(0)),
                 };
-                let mut bytes = stack.as_slice().into_owned();
-                bytes.truncate(usize::try_from(used).ok()?);
-                Some((registers, bytes))
+                let used = stack.get(0..usize::try_from(used).ok()?.min(stack.len()))?;
+                Some((registers, used.as_slice().into_owned()))
             });
     Some(RawSample {
         time_ns: sample.timestamp?,

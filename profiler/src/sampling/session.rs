@@ -221,6 +221,7 @@ impl Loop {
         }
         records.sort_by_key(|(time_ns, ..)| *time_ns);
         self.early = records.split_off(records.partition_point(|(time_ns, ..)| *time_ns <= began));
+        self.recording.targets.iter_mut().for_each(Target::refresh);
         let mut drained = Drained::default();
         for record in records {
             self.take(record, &mut drained);

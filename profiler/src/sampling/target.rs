@@ -247,6 +247,13 @@ impl Target {
         self.walker.map(mapping);
     }
 
+    /// The interpreter's memory is read anew from now on.
+    pub(super) fn refresh(&mut self) {
+        if let Interpreter::Found(python) = &mut self.interpreter {
+            python.refresh();
+        }
+    }
+
     /// Walks a sample and looks at the Python stack that belongs to it. The thread runs, or is about to wait.
     pub(super) fn look(&mut self, sample: RawSample, runs: bool) -> Sight {
         let (user, python) = match sample.user {
