@@ -2,7 +2,7 @@
 
 use crate::dtype::Dtype;
 use crate::operand::{Layout, Operand, step};
-use crate::target::{Order, Target, Wanted, memory_order};
+use crate::target::{Order, Target, Wanted, axes_in_memory};
 use crate::threads;
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::{
@@ -120,7 +120,10 @@ pub fn binary<'py>(
                 let own = (axis + operand.array.ndim()).checked_sub(shape.len());
                 own.map_or(0, |own| step(&operand.array, own))
             };
-            memory_order(shape.len(), &[&|i| stride(&a, i), &|i| stride(&b, i)])
+            Order::of(axes_in_memory(
+                shape.len(),
+                &[&|i| stride(&a, i), &|i| stride(&b, i)],
+            ))
         }
     };
     let wanted = Wanted {
@@ -296,12 +299,16 @@ fn kept_order(a: &Operand<'_>, without: Option<usize>) -> Order {
     match Layout::common(&[a]) {
         Layout::C => Order::C,
         Layout::Fortran => Order::Fortran,
+        // NumPy puts all axes in order before it leaves one out, which may tell how others go that could go either way.
         Layout::Other => {
-            let kept: Vec<isize> = (0..a.array.ndim())
-                .filter(|&i| Some(i) != without)
-                .map(|i| step(&a.array, i))
-                .collect();
-            memory_order(kept.len(), &[&|i| kept[i]])
+            let mut order = axes_in_memory(a.array.ndim(), &[&|i| step(&a.array, i)]);
+            if let Some(without) = without {
+                order.retain(|&axis| axis != without);
+                for axis in order.iter_mut().filter(|axis| **axis > without) {
+                    *axis -= 1;
+                }
+            }
+            Order::of(order)
         }
     }
 }

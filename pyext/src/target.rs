@@ -34,6 +34,17 @@ pub enum Order {
     Axes(Vec<usize>),
 }
 
+impl Order {
+    /// The order of these axes, outermost first.
+    pub fn of(axes: Vec<usize>) -> Self {
+        if axes.is_sorted() {
+            Self::C
+        } else {
+            Self::Axes(axes)
+        }
+    }
+}
+
 /// An array that a kernel can write, and what becomes of it.
 pub struct Target<'py> {
     array: Bound<'py, PyUntypedArray>,
@@ -222,7 +233,7 @@ fn strides(shape: &[usize], order: &[usize], itemsize: usize) -> Vec<isize> {
 
 /// The memory order of a result: axes as the operands have them in memory, outermost first (what NumPy calls K order). Operands
 /// give a stride per axis, 0 where they are broadcast.
-pub fn memory_order(ndim: usize, operands: &[&dyn Fn(usize) -> isize]) -> Order {
+pub fn axes_in_memory(ndim: usize, operands: &[&dyn Fn(usize) -> isize]) -> Vec<usize> {
     // Whether axis `a`, now outside of axis `b`, should be inside: the first operand that has both decides, and any may object.
     let belongs_inside = |a: usize, b: usize| {
         let both = operands
@@ -243,11 +254,7 @@ pub fn memory_order(ndim: usize, operands: &[&dyn Fn(usize) -> isize]) -> Order 
         }
         order.insert(place, axis);
     }
-    if order.is_sorted() {
-        Order::C
-    } else {
-        Order::Axes(order)
-    }
+    order
 }
 
 /// The addresses from the first to the last byte of an array.

@@ -64,6 +64,14 @@ def test_sum_and_mean_of_whole_numbers(level: str, data: st.DataObject, dtype: s
         same(LEVELS[level].mean(a, axis), a.mean(axis))
 
 
+def test_the_order_of_an_axis_that_repeats_one_element() -> None:
+    """Where it goes depends on the axis that is summed, too."""
+    a = np.broadcast_to(np.arange(4, dtype="i4").reshape(2, 2).T[:, None, :], (2, 2, 2))
+    for module in LEVELS.values():
+        for axis in range(3):
+            same(module.sum(a, axis), a.sum(axis))
+
+
 @given(level=levels, data=st.data())
 def test_int32_sums_are_exact(level: str, data: st.DataObject) -> None:
     shape = data.draw(shapes.filter(bool))
