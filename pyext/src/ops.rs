@@ -111,7 +111,11 @@ pub fn binary<'py>(
         kernels::broadcast(shape_a, shape_b)
     };
     let shape = shape.map_err(exception)?;
-    let layout = Layout::common(&[&a, &b]);
+    let layout = match Layout::common(&[&a, &b]) {
+        // Axes that only one of them has may go otherwise.
+        Layout::Fortran if shape_a != shape_b => Layout::Other,
+        layout => layout,
+    };
     let order = match layout {
         Layout::C => Order::C,
         Layout::Fortran => Order::Fortran,

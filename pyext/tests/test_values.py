@@ -64,6 +64,13 @@ def test_sum_and_mean_of_whole_numbers(level: str, data: st.DataObject, dtype: s
         same(LEVELS[level].mean(a, axis), a.mean(axis))
 
 
+def test_the_order_of_an_axis_that_only_one_operand_has() -> None:
+    a, b = np.arange(3, dtype="i4"), np.zeros((2, 2), "i4", order="F").reshape(2, 1, 2, 1, order="F")
+    for module in LEVELS.values():
+        same(module.add(a, b), a + b)
+        same(module.multiply(b, a), b * a)
+
+
 def test_the_order_of_an_axis_that_repeats_one_element() -> None:
     """Where it goes depends on the axis that is summed, too."""
     a = np.broadcast_to(np.arange(4, dtype="i4").reshape(2, 2).T[:, None, :], (2, 2, 2))
