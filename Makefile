@@ -1,6 +1,7 @@
 # What people type:
 #   make profile OP=broadcast_add SHAPE=512x512 DTYPE=float32    build, measure, say where the result is
 #   make test                                                    every check and every test
+#   make bench ARGS=--quick                                      every kernel against NumPy, numexpr, torch and numba
 #   make build | lint | clean
 
 SHELL := /bin/bash
@@ -11,14 +12,17 @@ PYTHON ?= python3
 OP ?= broadcast_add
 SHAPE ?= 512x512
 DTYPE ?= float32
-# More options of raptors-prof.
+# More options of raptors-prof, or of scripts/bench.py.
 ARGS ?=
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROF := $(TARGET)/release/raptors-prof
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
+BENCH := .venv-bench
+BENCH_PYTHON := $(BENCH)/bin/python
 PINS := pyext/requirements-dev.txt
+BENCH_PINS := scripts/requirements-bench.txt
 EXTENSION := Cargo.toml Cargo.lock $(shell find pyext kernels -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' \) -not -path '*/build/*')
 SCRIPTS := .ci/run $(shell grep -lrsE '^\#!.*\b(ba)?sh\b' scripts container)
@@ -27,12 +31,15 @@ SCRIPTS := .ci/run $(shell grep -lrsE '^\#!.*\b(ba)?sh\b' scripts container)
 export PYO3_PYTHON := $(CURDIR)/$(VENV_PYTHON)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: build profile test lint clean rust binary
+.PHONY: build profile bench test lint clean rust binary
 
 build: binary $(VENV)/extension.stamp
 
 profile: build
 	$(PROF) --op $(OP) --shape $(SHAPE) --dtype $(DTYPE) --python $(VENV_PYTHON) $(ARGS)
+
+bench: $(BENCH)/extension.stamp
+	$(BENCH_PYTHON) scripts/bench.py $(ARGS)
 
 test: lint build
 	RAPTORS_PROF_PYTHON="$(CURDIR)/$(VENV_PYTHON)" cargo test --locked --workspace
@@ -47,13 +54,14 @@ lint: rust $(VENV)/pins.stamp
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy --strict profiler/src/worker.py
+	cd scripts && "$(CURDIR)/$(VENV_PYTHON)" -m mypy --strict bench.py bench_peers.py
 	cd pyext && "$(CURDIR)/$(VENV_PYTHON)" -m mypy
 	@command -v shellcheck > /dev/null || { echo 'make: shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
 	shellcheck $(SCRIPTS)
 
 clean:
 	cargo clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BENCH)
 
 binary: rust
 	cargo build --locked --release -p raptors-prof
@@ -61,14 +69,14 @@ binary: rust
 rust:
 	@command -v cargo > /dev/null || { echo 'make: cargo is missing: Rust comes from https://rustup.rs' >&2; exit 1; }
 
-$(VENV)/created.stamp:
+$(VENV)/created.stamp $(BENCH)/created.stamp:
 	@command -v $(PYTHON) > /dev/null \
 		|| { echo 'make: $(PYTHON) is missing: apt-get install python3, or name another with PYTHON=' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'make: $(PYTHON) is older than Python 3.11, which the pinned packages need: name a newer one with PYTHON=' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
 		|| { echo 'make: $(PYTHON) has no venv: apt-get install python3-venv' >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv --clear $(@D)
 	@touch $@
 
 $(VENV)/pins.stamp: $(PINS) $(VENV)/created.stamp
@@ -77,4 +85,18 @@ $(VENV)/pins.stamp: $(PINS) $(VENV)/created.stamp
 
 $(VENV)/extension.stamp: $(EXTENSION) $(VENV)/pins.stamp | rust
 	$(VENV_PYTHON) -m pip install -q --no-deps --force-reinstall ./pyext
+	@touch $@
+
+# A library that does not install is left out: the table says that it is missing.
+$(BENCH)/pins.stamp: $(BENCH_PINS) $(PINS) $(BENCH)/created.stamp
+	$(BENCH_PYTHON) -m pip install -q "$$(grep '^numpy==' $(PINS))"
+	$(BENCH_PYTHON) -m pip install -q -r $(BENCH_PINS) \
+		|| for pin in $$(grep -v '^#' $(BENCH_PINS)); do \
+			$(BENCH_PYTHON) -m pip install -q --no-deps "$$pin" || echo "make: $$pin does not install: what needs it is not measured" >&2; \
+		done
+	@touch $@
+
+$(BENCH)/extension.stamp: export PYO3_PYTHON := $(CURDIR)/$(BENCH_PYTHON)
+$(BENCH)/extension.stamp: $(EXTENSION) $(BENCH)/pins.stamp | rust
+	$(BENCH_PYTHON) -m pip install -q --no-deps --force-reinstall ./pyext
 	@touch $@

@@ -6,23 +6,23 @@
 //!
 //! # Error bound
 //!
-//! `Rows`: that of [`crate::sum()`]. `Columns`: each pass adds `ROWS` = 8 rows by a tree (3 additions) to a running sum that takes
-//! at most 16 passes and 3 shorter ones for what is left; leaves of 128 rows are joined by a tree: at most
-//! 3 + 18 + ceil(log2(n/128)) additions a chain. NumPy's pairwise sum has up to 25 + ceil(log2(n/128)); along the first axis of
-//! an array in C order NumPy adds row after row, n - 1.
+//! `Rows`: that of [`crate::sum()`]. `Columns`: each pass adds `ROWS` = 4 rows by a tree (2 additions) to a running sum, which takes 16
+//! passes, or at most 15 and 2 shorter ones for what is left; leaves of 64 rows are joined by a tree: at most
+//! 2 + 17 + ceil(log2(n/64)) = 20 + ceil(log2(n/128)) additions a chain. NumPy's pairwise sum has up to 25 + ceil(log2(n/128)); along
+//! the first axis of an array in C order NumPy adds row after row, n - 1.
 
 use crate::axes::{Axes, Axis, arrange, left_part, offsets};
 use crate::lanes::{Lanes, MAX_LANES, Number};
 use crate::pool::{GRAIN, Split};
 use crate::sum::{Source, row, sum_tree};
-use crate::{Element, Error, Pool, View, ViewMut};
+use crate::{Element, Error, Pool, View, ViewMut, memory};
 
-/// Rows that are added in one pass.
-const ROWS: usize = 8;
+/// Rows that are added in one pass. With eight, whose distance is often a power of two, they crowd one set of the L1 cache.
+const ROWS: usize = 4;
 /// Rows of a leaf of the tree.
-const LEAF: usize = 128;
+const LEAF: usize = 64;
 /// The most columns that are worked on at once: their sums stay in the L1 cache.
-const WIDTH: usize = 128 * MAX_LANES;
+const WIDTH: usize = 256 * MAX_LANES;
 /// The same for columns that have to be gathered first.
 const GATHERED: usize = 8 * MAX_LANES;
 
@@ -343,7 +343,7 @@ impl<T: Element> RowBlock<T> {
     }
 }
 
-/// Adds the rows of a leaf to `sums`: eight a pass, then four, two and one.
+/// Adds the rows of a leaf to `sums`: four a pass, then two and one.
 ///
 /// # Safety
 /// The elements of a row lie side by side, and `sums` has as many elements as a padded row.
@@ -356,10 +356,6 @@ unsafe fn add_rows<T: Element>(rows: RowBlock<T>, sums: *mut T::Sum) {
             pass::<T, ROWS>(rows, next, sums);
             next += ROWS;
         }
-        if rows.count & 4 != 0 {
-            pass::<T, 4>(rows, next, sums);
-            next += 4;
-        }
         if rows.count & 2 != 0 {
             pass::<T, 2>(rows, next, sums);
             next += 2;
@@ -370,7 +366,7 @@ unsafe fn add_rows<T: Element>(rows: RowBlock<T>, sums: *mut T::Sum) {
     }
 }
 
-/// Adds `K` rows (8, 4, 2 or 1) to `sums`, joined by a tree.
+/// Adds `K` rows (4, 2 or 1) to `sums`, joined by a tree.
 #[inline(always)]
 unsafe fn pass<T: Element, const K: usize>(rows: RowBlock<T>, first: usize, sums: *mut T::Sum) {
     let lanes = T::Lanes::LEN;
@@ -382,7 +378,10 @@ unsafe fn pass<T: Element, const K: usize>(rows: RowBlock<T>, first: usize, sums
     // SAFETY: the rows have `width` elements; `sums` is padded to whole groups of lanes.
     unsafe {
         for j in (0..whole).step_by(lanes) {
-            add_group::<T, K>(starts, sums.add(j), |start| T::Lanes::load(start.add(j)));
+            add_group::<T, K>(starts, sums.add(j), |start| {
+                memory::read_ahead(start.add(j), memory::NEAR);
+                T::Lanes::load(start.add(j))
+            });
         }
         if whole < rows.width {
             let left = rows.width - whole;
@@ -403,7 +402,6 @@ unsafe fn add_group<T: Element, const K: usize>(
     let row = |r: usize| T::widen(load(starts[r]));
     let pair = |r: usize| row(r) + row(r + K / 2);
     let total = match K {
-        8 => (pair(0) + pair(2)) + (pair(1) + pair(3)),
         4 => pair(0) + pair(1),
         2 => pair(0),
         _ => row(0),

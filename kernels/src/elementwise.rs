@@ -1,159 +1,24 @@
-//! Sums and products element by element.
+//! The kernels that add and multiply: one plane of three operands at a time.
 //!
-//! In: two views that broadcast to the output's shape. Out: the output, written. The axes are put into the output's memory order
-//! and walked two at a time, as planes; a kernel does one plane. It wants elements side by side (or one element repeated); what
-//! lies apart is gathered in small blocks first and scattered afterwards. The output may be the very memory of an input, element
-//! for element; an output that overlaps an input in any other way receives unspecified values.
+//! In: a plane, its columns side by side. Out: the plane of the output, written. The output may be an input, element for element. It
+//! stays in the cache, or goes around it ([`memory::stream`]) where the caller says so.
 
-use crate::axes::{Axes, Axis, arrange, offsets};
 use crate::lanes::Lanes;
-use crate::pool::{GRAIN, Split};
-use crate::view::Shape;
-use crate::{Element, Error, Pool, View, ViewMut};
-use std::mem::MaybeUninit;
+use crate::{Element, memory};
 
-/// Elements of a block that is gathered or scattered.
-const GATHERED: usize = 256;
-/// Pieces for different threads differ by whole multiples of this many elements: no cache line is shared.
-const SEAM: usize = 64;
 /// Groups of lanes in one turn of a kernel's loop.
 const UNROLL: usize = 4;
 
-/// The shape that two shapes broadcast to.
-///
-/// # Errors
-/// [`Error::Broadcast`].
-pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Shape, Error> {
-    if a == b {
-        return Ok(Shape::from_slice(a));
-    }
-    let ndim = a.len().max(b.len());
-    let len = |shape: &[usize], axis: usize| {
-        (axis + shape.len())
-            .checked_sub(ndim)
-            .map_or(1, |own: usize| shape[own])
-    };
-    (0..ndim)
-        .map(|axis| match (len(a, axis), len(b, axis)) {
-            (m, n) if m == n || n == 1 => Ok(m),
-            (1, n) => Ok(n),
-            _ => Err(Error::Broadcast(a.to_vec(), b.to_vec())),
-        })
-        .collect()
-}
-
-/// Whether an array of shape `row` is a row of one of shape `array`: one axis, the array's last.
-///
-/// # Errors
-/// [`Error::Row`] if not.
-pub fn is_row(array: &[usize], row: &[usize]) -> Result<(), Error> {
-    if row.len() == 1 && array.last() == row.first() {
-        return Ok(());
-    }
-    Err(Error::Row {
-        array: array.to_vec(),
-        row: row.to_vec(),
-    })
-}
-
-/// `out = a + b`, broadcast.
-///
-/// # Errors
-/// [`Error::Broadcast`], [`Error::Output`], [`Error::Threads`].
-pub fn add<T: Element>(
-    a: &View<T>,
-    b: &View<T>,
-    out: &mut ViewMut<T>,
-    pool: &Pool,
-) -> Result<(), Error> {
-    zip(
-        a,
-        b,
-        out,
-        Kernels {
-            pairs: add_pairs,
-            one: add_one,
-        },
-        pool,
-    )
-}
-
-/// `out = a * b`, broadcast.
-///
-/// # Errors
-/// [`Error::Broadcast`], [`Error::Output`], [`Error::Threads`].
-pub fn multiply<T: Element>(
-    a: &View<T>,
-    b: &View<T>,
-    out: &mut ViewMut<T>,
-    pool: &Pool,
-) -> Result<(), Error> {
-    zip(
-        a,
-        b,
-        out,
-        Kernels {
-            pairs: multiply_pairs,
-            one: multiply_one,
-        },
-        pool,
-    )
-}
-
-/// `out = a + row`, where `row` has one axis: the last of `a`.
-///
-/// # Errors
-/// [`Error::Row`], [`Error::Output`], [`Error::Threads`].
-pub fn broadcast_add<T: Element>(
-    a: &View<T>,
-    row: &View<T>,
-    out: &mut ViewMut<T>,
-    pool: &Pool,
-) -> Result<(), Error> {
-    is_row(a.shape(), row.shape())?;
-    zip(
-        a,
-        row,
-        out,
-        Kernels {
-            pairs: add_row,
-            one: add_one,
-        },
-        pool,
-    )
-}
-
-/// `out = a * factor`.
-///
-/// # Errors
-/// [`Error::Output`], [`Error::Threads`].
-pub fn scale<T: Element>(
-    a: &View<T>,
-    factor: T,
-    out: &mut ViewMut<T>,
-    pool: &Pool,
-) -> Result<(), Error> {
-    let factor = [factor];
-    zip(
-        a,
-        &View::contiguous(&factor, &[])?,
-        out,
-        Kernels {
-            pairs: multiply_pairs,
-            one: scale_by,
-        },
-        pool,
-    )
-}
-
 /// Two axes of three operands: a, b, out. The elements of a row are side by side, or (b in a kernel `one`) one and the same.
-struct Plane<T> {
-    a: *const T,
-    b: *const T,
-    out: *mut T,
-    rows: usize,
-    row_steps: [isize; 3],
-    columns: usize,
+pub(crate) struct Plane<T> {
+    pub a: *const T,
+    pub b: *const T,
+    pub out: *mut T,
+    pub rows: usize,
+    pub row_steps: [isize; 3],
+    pub columns: usize,
+    /// Whether the output goes around the caches.
+    pub streamed: bool,
 }
 
 impl<T> Plane<T> {
@@ -168,65 +33,146 @@ impl<T> Plane<T> {
     }
 }
 
-type Kernel<T> = unsafe fn(Plane<T>);
+/// Does a plane.
+///
+/// # Safety
+/// The three operands have the plane's rows and columns.
+pub(crate) type Kernel<T> = unsafe fn(Plane<T>);
 
-/// What to do with a plane: `pairs` if b has an element for each of a, `one` if b has one for a whole row.
-struct Kernels<T> {
-    pairs: Kernel<T>,
-    one: Kernel<T>,
-}
-
-/// The body of every kernel.
+/// The body of every kernel. `ONE`: b is one element a row; `ALONE`: a is the only operand that comes from far away.
 #[inline(always)]
-unsafe fn plane<T: Element, const ONE: bool>(
+unsafe fn plane<T: Element, const ONE: bool, const ALONE: bool>(
     p: Plane<T>,
     op: impl Fn(T::Lanes, T::Lanes) -> T::Lanes,
 ) {
-    let lanes = T::Lanes::LEN;
-    for row in 0..p.rows as isize {
-        // SAFETY: the plane has this row, and the loops stay inside its columns. Each group is read before it is written.
+    for number in 0..p.rows as isize {
+        // SAFETY: the plane has this row.
         unsafe {
-            let (a, b) = (
-                p.a.offset(row * p.row_steps[0]),
-                p.b.offset(row * p.row_steps[1]),
-            );
-            let out = p.out.offset(row * p.row_steps[2]);
-            let one = T::Lanes::splat(if ONE { *b } else { T::ZERO });
-            let group = |j: usize| {
-                let b = if ONE { one } else { T::Lanes::load(b.add(j)) };
-                op(T::Lanes::load(a.add(j)), b)
+            let row = Row {
+                a: p.a.offset(number * p.row_steps[0]),
+                b: p.b.offset(number * p.row_steps[1]),
+                out: p.out.offset(number * p.row_steps[2]),
+                len: p.columns,
             };
-            let mut j = 0;
-            while j + UNROLL * lanes <= p.columns {
-                for u in 0..UNROLL {
-                    group(j + u * lanes).store(out.add(j + u * lanes));
+            if p.streamed {
+                row.stream::<ONE, ALONE>(&op);
+            } else {
+                row.keep::<ONE, ALONE>(&op);
+            }
+        }
+    }
+    if p.streamed {
+        memory::fence();
+    }
+}
+
+/// A row of a plane.
+struct Row<T> {
+    a: *const T,
+    b: *const T,
+    out: *mut T,
+    len: usize,
+}
+
+impl<T: Element> Row<T> {
+    /// Does the row; the result stays in the cache.
+    #[inline(always)]
+    unsafe fn keep<const ONE: bool, const ALONE: bool>(
+        self,
+        op: &impl Fn(T::Lanes, T::Lanes) -> T::Lanes,
+    ) {
+        let lanes = T::Lanes::LEN;
+        let mut j = 0;
+        // SAFETY: the loops stay inside the row, and each group is read before it is written.
+        unsafe {
+            while j + UNROLL * lanes <= self.len {
+                for j in (j..j + UNROLL * lanes).step_by(lanes) {
+                    if ALONE {
+                        memory::read_ahead(self.a.add(j), memory::NEAR);
+                    }
+                    self.group::<ONE>(op, j).store(self.out.add(j));
                 }
                 j += UNROLL * lanes;
             }
-            while j + lanes <= p.columns {
-                group(j).store(out.add(j));
+            while j + lanes <= self.len {
+                self.group::<ONE>(op, j).store(self.out.add(j));
                 j += lanes;
             }
-            let left = p.columns - j;
-            if left > 0 {
-                let b = if ONE {
-                    one
-                } else {
-                    T::Lanes::load_first(b.add(j), left)
-                };
-                op(T::Lanes::load_first(a.add(j), left), b).store_first(out.add(j), left);
+            self.some::<ONE>(op, j, self.len - j);
+        }
+    }
+
+    /// Does the row; the result goes around the caches, in whole lines.
+    #[inline(always)]
+    unsafe fn stream<const ONE: bool, const ALONE: bool>(
+        self,
+        op: &impl Fn(T::Lanes, T::Lanes) -> T::Lanes,
+    ) {
+        let lanes = T::Lanes::LEN;
+        // SAFETY: as in `keep`; from the first line on, every group begins a line.
+        unsafe {
+            let mut j = self.out.align_offset(memory::LINE).min(self.len);
+            self.some::<ONE>(op, 0, j);
+            while j + lanes <= self.len {
+                memory::read_ahead(self.a.add(j), memory::FAR);
+                if !ALONE {
+                    memory::read_ahead(self.b.add(j), memory::FAR);
+                }
+                memory::stream(self.group::<ONE>(op, j), self.out.add(j));
+                j += lanes;
             }
+            self.some::<ONE>(op, j, self.len - j);
+        }
+    }
+
+    /// The result for the group of lanes that begins at element `j`.
+    #[inline(always)]
+    unsafe fn group<const ONE: bool>(
+        &self,
+        op: &impl Fn(T::Lanes, T::Lanes) -> T::Lanes,
+        j: usize,
+    ) -> T::Lanes {
+        // SAFETY: the caller's row has this group.
+        unsafe {
+            let b = if ONE {
+                T::Lanes::splat(*self.b)
+            } else {
+                T::Lanes::load(self.b.add(j))
+            };
+            op(T::Lanes::load(self.a.add(j)), b)
+        }
+    }
+
+    /// Does the `count` elements, less than a group, from element `j` on.
+    #[inline(always)]
+    unsafe fn some<const ONE: bool>(
+        &self,
+        op: &impl Fn(T::Lanes, T::Lanes) -> T::Lanes,
+        j: usize,
+        count: usize,
+    ) {
+        if count == 0 {
+            return;
+        }
+        // SAFETY: the caller's row has these elements.
+        unsafe {
+            let b = if ONE {
+                T::Lanes::splat(*self.b)
+            } else {
+                T::Lanes::load_first(self.b.add(j), count)
+            };
+            op(T::Lanes::load_first(self.a.add(j), count), b).store_first(self.out.add(j), count);
         }
     }
 }
 
 macro_rules! kernels {
-    ($($(#[$doc:meta])* $name:ident($p:ident) = $plane:expr, $one:literal, $op:tt;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($p:ident) = $plane:expr, $one:literal, $alone:literal, $op:tt;)*) => {$(
         $(#[$doc])*
         #[inline(never)]
-        unsafe fn $name<T: Element>($p: Plane<T>) {
+        pub(crate) unsafe fn $name<T: Element>($p: Plane<T>) {
             // SAFETY: the caller's plane.
-            unsafe { plane::<T, $one>($plane, |a, b| a $op b) }
+            unsafe { plane::<T, $one, $alone>($plane, |a, b| a $op b) }
         }
     )*};
 }
@@ -234,221 +180,57 @@ macro_rules! kernels {
 // Functions of their own, not inlined and no two of them the same code, so that a profile names them.
 kernels! {
     /// Adds element to element.
-    add_pairs(p) = p, false, +;
+    add_pairs(p) = p, false, false, +;
     /// Adds one row to every row.
-    add_row(p) = p.of_one_row(), false, +;
+    add_row(p) = p.of_one_row(), false, true, +;
     /// Adds to each row an element of its own.
-    add_one(p) = p, true, +;
+    add_one(p) = p, true, true, +;
     /// Multiplies element by element.
-    multiply_pairs(p) = p, false, *;
+    multiply_pairs(p) = p, false, false, *;
     /// Multiplies each row by an element of its own.
-    multiply_one(p) = p, true, *;
+    multiply_one(p) = p, true, true, *;
     /// Multiplies everything by one factor.
-    scale_by(p) = p.of_one_row(), true, *;
+    scale_by(p) = p.of_one_row(), true, true, *;
 }
 
-fn zip<T: Element>(
-    a: &View<T>,
-    b: &View<T>,
-    out: &mut ViewMut<T>,
-    kernels: Kernels<T>,
-    pool: &Pool,
-) -> Result<(), Error> {
-    let shape = broadcast(a.shape(), b.shape())?;
-    if out.shape() != shape.as_slice() {
-        return Err(Error::Output {
-            out: out.shape().to_vec(),
-            result: shape.to_vec(),
-        });
-    }
-    if out.is_empty() {
-        return Ok(());
-    }
-    let ndim = shape.len();
-    let strides = |i: usize| {
-        [
-            a.broadcast_stride(i, ndim),
-            b.broadcast_stride(i, ndim),
-            out.strides()[i],
-        ]
-    };
-    let mut axes: Axes<3> = (0..ndim)
-        .map(|i| Axis {
-            len: shape[i],
-            strides: strides(i),
-        })
-        .collect();
-    let start = arrange(&mut axes, 2);
-    let walk = Walk {
-        a: a.ptr(),
-        b: b.ptr(),
-        out: out.ptr(),
-        axes,
-        kernels: &kernels,
-    }
-    .moved(start);
-    let bytes = [a.len(), b.len(), out.len()].iter().sum::<usize>() * size_of::<T>();
-    // SAFETY: the axes reach elements of the three views only.
-    pool.run(bytes, |split| unsafe { walk.run(split) })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Three operands in the order in which they are walked.
-struct Walk<'a, T> {
-    a: *const T,
-    b: *const T,
-    out: *mut T,
-    axes: Axes<3>,
-    kernels: &'a Kernels<T>,
-}
-
-// SAFETY: the pointers are used like the views that they come from; different walks write different elements.
-unsafe impl<T: Send + Sync> Send for Walk<'_, T> {}
-
-impl<T: Element> Walk<'_, T> {
-    /// The same walk from another element on.
-    fn moved(self, [a, b, out]: [isize; 3]) -> Self {
-        Self {
-            a: self.a.wrapping_offset(a),
-            b: self.b.wrapping_offset(b),
-            out: self.out.wrapping_offset(out),
-            ..self
-        }
-    }
-
-    /// Walks everything, shared among threads.
-    unsafe fn run(self, split: Split) {
-        let len: usize = self.axes.iter().map(|axis| axis.len).product();
-        if split.is_alone() || len <= GRAIN {
-            // SAFETY: the caller's operands.
-            return unsafe { self.walk() };
-        }
-        let (left, right) = self.halves();
-        // SAFETY: two parts of the caller's operands.
-        split.join(
-            |split| unsafe { left.run(split) },
-            |split| unsafe { right.run(split) },
-        );
-    }
-
-    /// Two walks that together are this one: the outermost axis cut in half.
-    fn halves(mut self) -> (Self, Self) {
-        while self.axes.first().is_some_and(|axis| axis.len == 1) {
-            self.axes.remove(0);
-        }
-        let Axis { len, strides } = self.axes[0];
-        let middle = if self.axes.len() == 1 {
-            (len / 2).next_multiple_of(SEAM)
-        } else {
-            len / 2
-        };
-        let mut axes = self.axes.clone();
-        axes[0].len = len - middle;
-        self.axes[0].len = middle;
-        let start = strides.map(|stride| stride * middle as isize);
-        let right = Walk { axes, ..self };
-        let left = Walk {
-            axes: self.axes,
-            ..right
-        };
-        (left, right.moved(start))
-    }
-
-    /// Walks everything on this thread, plane by plane.
-    unsafe fn walk(&self) {
-        let single = Axis {
-            len: 1,
-            strides: [0; 3],
-        };
-        let (outer, rows, columns) = match self.axes.as_slice() {
-            [] => (&[][..], single, single),
-            [columns] => (&[][..], single, *columns),
-            [outer @ .., rows, columns] => (outer, *rows, *columns),
-        };
-        for index in 0..outer.iter().map(|axis| axis.len).product() {
-            let [a, b, out] = offsets(outer, index);
-            // SAFETY: the operands have this plane.
-            unsafe {
-                let p = Plane {
-                    a: self.a.offset(a),
-                    b: self.b.offset(b),
-                    out: self.out.offset(out),
-                    rows: rows.len,
-                    row_steps: rows.strides,
-                    columns: columns.len,
-                };
-                match (columns.len, columns.strides) {
-                    (1, _) | (_, [1, 1, 1]) => (self.kernels.pairs)(p),
-                    (_, [1, 0, 1]) => (self.kernels.one)(p),
-                    // Both operations commute.
-                    (_, [0, 1, 1]) => {
-                        let row_steps = [p.row_steps[1], p.row_steps[0], p.row_steps[2]];
-                        (self.kernels.one)(Plane {
-                            a: p.b,
-                            b: p.a,
-                            row_steps,
-                            ..p
-                        });
-                    }
-                    (_, steps) => self.gathered(p, steps),
-                }
-            }
-        }
-    }
-
-    /// A plane whose columns lie apart: block by block of columns, so that the memory around a column is used again for the
-    /// column's neighbours while it is in the cache.
-    #[inline(never)]
-    unsafe fn gathered(&self, p: Plane<T>, steps: [isize; 3]) {
-        let mut buffers = [[const { MaybeUninit::<T>::uninit() }; GATHERED]; 3];
-        let [buffer_a, buffer_b, buffer_out] = buffers
-            .each_mut()
-            .map(|buffer| buffer.as_mut_ptr().cast::<T>());
-        for column in (0..p.columns).step_by(GATHERED) {
-            let columns = GATHERED.min(p.columns - column);
-            for row in 0..p.rows as isize {
-                // SAFETY: the plane has this row and these columns, of which there are no more than a buffer holds.
-                unsafe {
-                    let start = |k: usize| row * p.row_steps[k] + column as isize * steps[k];
-                    let a = side_by_side(p.a.offset(start(0)), steps[0], columns, buffer_a);
-                    let b = side_by_side(p.b.offset(start(1)), steps[1], columns, buffer_b);
-                    let to = p.out.offset(start(2));
-                    let out = if steps[2] == 1 { to } else { buffer_out };
-                    (self.kernels.pairs)(Plane {
-                        a,
-                        b,
-                        out,
-                        rows: 1,
-                        row_steps: [0; 3],
+    /// The same plane kept in the cache and streamed: outputs at every distance from a line, rows of every remainder.
+    fn streams_the_same<T: Element>(values: impl Fn(usize) -> T) {
+        const ROW: usize = 70;
+        let source: Vec<T> = (0..3 * ROW).map(values).collect();
+        for kernel in [add_pairs::<T>, add_row, add_one, multiply_pairs, scale_by] as [Kernel<T>; 5]
+        {
+            let skips = if cfg!(miri) { 2 } else { 20 };
+            for (skip, columns) in
+                (0..skips).flat_map(|skip| [1, 15, 16, 33, 50].map(|n| (skip, n)))
+            {
+                let [kept, streamed] = [false, true].map(|streamed| {
+                    let mut out = vec![T::ZERO; 2 * ROW + skip];
+                    let plane = Plane {
+                        a: source.as_ptr(),
+                        b: source[ROW - 7..].as_ptr(),
+                        out: out[skip..].as_mut_ptr(),
+                        rows: 2,
+                        row_steps: [ROW as isize; 3],
                         columns,
-                    });
-                    if steps[2] != 1 {
-                        for i in 0..columns {
-                            *to.offset(i as isize * steps[2]) = *out.add(i);
-                        }
-                    }
-                }
+                        streamed,
+                    };
+                    // SAFETY: both rows of all three operands are inside their vectors.
+                    unsafe { kernel(plane) };
+                    out
+                });
+                assert!(kept == streamed, "{skip} {columns}");
             }
         }
     }
-}
 
-/// Where `len` elements `step` apart can be read side by side: where they are, or copied to `buffer`.
-///
-/// # Safety
-/// `from` has these elements, `buffer` has room for them.
-#[inline(always)]
-unsafe fn side_by_side<T: Copy>(
-    from: *const T,
-    step: isize,
-    len: usize,
-    buffer: *mut T,
-) -> *const T {
-    if step == 1 {
-        return from;
+    #[test]
+    fn streaming_changes_no_element() {
+        streams_the_same::<f32>(|i| i as f32 + 0.5);
+        streams_the_same::<f64>(|i| i as f64 + 0.5);
+        streams_the_same::<i32>(|i| i as i32 - 50);
     }
-    for i in 0..len {
-        // SAFETY: the caller's promise.
-        unsafe { buffer.add(i).write(*from.offset(i as isize * step)) };
-    }
-    buffer
 }

@@ -25,27 +25,33 @@
 //!
 //! # Where what is
 //!
-//! `element`, `lanes`: the types · `view`, `axes`: arrays and the order in which they are walked · `elementwise`, `sum`,
-//! `axis_sum`: the kernels · `pool`: threads · `announce`: for whom they work · `level`: instruction sets · `error`.
+//! `element`, `lanes`: the types · `view`, `axes`: arrays and the order in which they are walked · `broadcast`: operands of the
+//! elementwise ops · `elementwise`, `sum`, `axis_sum`: the kernels · `memory`: hints about memory · `buffers`: memory for results ·
+//! `pool`, `threshold`: threads · `announce`: for whom they work · `level`: instruction sets · `error`.
 
 mod announce;
 mod axes;
 mod axis_sum;
+mod broadcast;
+mod buffers;
 mod element;
 mod elementwise;
 mod error;
 pub mod lanes;
 mod level;
+mod memory;
 mod pool;
 mod sum;
+mod threshold;
 mod view;
 
 pub use axis_sum::{mean_axis, sum_axis};
+pub use broadcast::{add, broadcast, broadcast_add, is_row, multiply, scale};
+pub use buffers::{Buffers, Usage};
 pub use element::Element;
-pub use elementwise::{add, broadcast, broadcast_add, is_row, multiply, scale};
 pub use error::{Error, tuple};
 pub use lanes::Number;
 pub use level::{LEVEL, supported};
-pub use pool::{Pool, SEQUENTIAL_BELOW_BYTES};
+pub use pool::Pool;
 pub use sum::{mean, sum};
 pub use view::{View, ViewMut};

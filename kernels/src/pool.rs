@@ -1,16 +1,12 @@
 //! Threads: one rayon pool of exactly the number that was asked for.
 //!
 //! In: a piece of work and how many bytes it touches. Out: its result, computed by the caller alone or by the pool.
-//! The pool starts with the first work that is large enough, is shared by all callers, and is started anew in a forked
+//! The pool starts with the first work that may be worth sharing, measures from which size on it is ([`threshold`]), is shared by all callers, and is started anew in a forked
 //! child (which inherits the pool's memory but none of its threads). One thread means no pool: the caller does the work.
 
-use crate::Error;
 use crate::announce::Caller;
+use crate::{Error, threshold};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-
-/// Work that touches fewer bytes than this runs on the calling thread. Waking a pool costs some ten microseconds or, on a busy
-/// machine, several times that; below this size one thread is done in about the time that others need to join it.
-pub const SEQUENTIAL_BELOW_BYTES: usize = 8 << 20;
 
 /// Pieces that work is cut into: enough that a thread which is held up leaves some to the others.
 const PIECES_PER_THREAD: usize = 4;
@@ -22,6 +18,8 @@ pub(crate) const GRAIN: usize = 1 << 15;
 #[derive(Debug)]
 pub struct Pool {
     threads: usize,
+    /// From how many bytes on work is shared, if that is not to be measured.
+    fixed: Option<usize>,
     started: AtomicPtr<Started>,
     /// Process that is starting a pool right now, 0 for none.
     starting: AtomicU32,
@@ -30,6 +28,8 @@ pub struct Pool {
 #[derive(Debug)]
 struct Started {
     process: u32,
+    /// Work that touches fewer bytes runs on the calling thread.
+    sequential_below: usize,
     pool: rayon::ThreadPool,
 }
 
@@ -48,9 +48,20 @@ impl Pool {
         }
         Ok(Self {
             threads,
+            fixed: None,
             started: AtomicPtr::default(),
             starting: AtomicU32::new(0),
         })
+    }
+
+    /// A pool that shares all work which touches at least `bytes`, instead of measuring from which size on that is worth it.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn sharing_from(threads: usize, bytes: usize) -> Result<Self, Error> {
+        let mut pool = Self::new(threads)?;
+        pool.fixed = Some(bytes);
+        Ok(pool)
     }
 
     /// The largest number of threads that a pool can have.
@@ -63,6 +74,11 @@ impl Pool {
         self.threads
     }
 
+    /// The number of bytes below which work runs on the calling thread; `None` until it was measured, and for one thread.
+    pub fn sequential_below(&self) -> Option<usize> {
+        self.running().map(|started| started.sequential_below)
+    }
+
     /// Runs `work`, which touches `bytes` of memory; it may use the threads by [`Split::join`].
     ///
     /// # Errors
@@ -72,23 +88,31 @@ impl Pool {
         bytes: usize,
         work: impl FnOnce(Split) -> R + Send,
     ) -> Result<R, Error> {
-        if self.threads == 1 || bytes < SEQUENTIAL_BELOW_BYTES {
+        if self.threads == 1 || bytes < self.fixed.unwrap_or(threshold::LEAST) {
+            return Ok(work(Split::ALONE));
+        }
+        let started = self.started()?;
+        if bytes < started.sequential_below {
             return Ok(work(Split::ALONE));
         }
         let pieces = (PIECES_PER_THREAD * self.threads).next_power_of_two();
         let caller = Caller::this_thread();
         let split = Split { pieces, caller };
-        Ok(self.started()?.install(|| caller.announced(|| work(split))))
+        Ok(started.pool.install(|| caller.announced(|| work(split))))
     }
 
-    fn started(&self) -> Result<&rayon::ThreadPool, Error> {
+    /// The threads, if this process has started them.
+    fn running(&self) -> Option<&Started> {
+        // SAFETY: the pointer is null or comes from `Box::into_raw` below, and is freed with the pool only.
+        let started = unsafe { self.started.load(Ordering::Acquire).as_ref() };
+        started.filter(|started| started.process == std::process::id())
+    }
+
+    fn started(&self) -> Result<&Started, Error> {
         let process = std::process::id();
         loop {
-            // SAFETY: the pointer is null or comes from `Box::into_raw` below, and is never freed.
-            if let Some(started) = unsafe { self.started.load(Ordering::Acquire).as_ref() }
-                && started.process == process
-            {
-                return Ok(&started.pool);
+            if let Some(started) = self.running() {
+                return Ok(started);
             }
             let other = self.starting.load(Ordering::Relaxed);
             // A mark of another process was copied by fork; whoever made it does not run here.
@@ -110,10 +134,7 @@ impl Pool {
     /// Starts the threads. What a forked child inherited is left alone: its locks may be held by threads that do not exist here.
     fn start(&self, process: u32) -> Result<(), Error> {
         // Whoever held the mark before may have started it.
-        // SAFETY: as in `started`.
-        if let Some(started) = unsafe { self.started.load(Ordering::Acquire).as_ref() }
-            && started.process == process
-        {
+        if self.running().is_some() {
             return Ok(());
         }
         let pool = rayon::ThreadPoolBuilder::new()
@@ -124,10 +145,16 @@ impl Pool {
                 threads: self.threads,
                 reason: e.to_string(),
             })?;
-        self.started.store(
-            Box::into_raw(Box::new(Started { process, pool })),
-            Ordering::Release,
-        );
+        let sequential_below = self
+            .fixed
+            .unwrap_or_else(|| threshold::measure(&pool, self.threads));
+        let started = Started {
+            process,
+            sequential_below,
+            pool,
+        };
+        self.started
+            .store(Box::into_raw(Box::new(started)), Ordering::Release);
         Ok(())
     }
 }
@@ -135,7 +162,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let started = *self.started.get_mut();
-        // SAFETY: as in `started`; `&mut self` means that nobody else holds a reference into it.
+        // SAFETY: as in `running`; `&mut self` means that nobody else holds a reference into it.
         if unsafe { started.as_ref() }.is_some_and(|s| s.process == std::process::id()) {
             // SAFETY: as above, and the pointer is not used again. An inherited pool is left alone.
             drop(unsafe { Box::from_raw(started) });
@@ -206,7 +233,7 @@ mod tests {
 
     #[test]
     fn threads_are_as_many_as_asked_for_and_named() {
-        let pool = Pool::new(3).unwrap();
+        let pool = Pool::sharing_from(3, 0).unwrap();
         let names: Vec<_> = std::thread::scope(|s| {
             let callers: Vec<_> = (0..8)
                 .map(|_| {
@@ -230,5 +257,19 @@ mod tests {
                 .all(|n| ["raptors-0", "raptors-1", "raptors-2"].contains(&n.as_str())),
             "{names:?}"
         );
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::sharing_from(2, 0).unwrap();
+        for panics_first in [true, false] {
+            let failing = || {
+                pool.run(1, |split| {
+                    split.join(|_| assert!(!panics_first), |_| assert!(panics_first));
+                })
+            };
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(failing)).is_err());
+            assert_eq!(pool.run(1, |split| split.join(|_| 1, |_| 2)), Ok((1, 2)));
+        }
     }
 }

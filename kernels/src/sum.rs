@@ -13,7 +13,7 @@
 
 use crate::axes::{Axes, Axis, arrange, left_part, offsets};
 use crate::pool::{GRAIN, Split};
-use crate::{Element, Error, Number, Pool, View, lanes::Lanes};
+use crate::{Element, Error, Number, Pool, View, lanes::Lanes, memory};
 use std::mem::MaybeUninit;
 
 /// Groups of lanes that are added up side by side.
@@ -147,14 +147,30 @@ pub(crate) unsafe fn sum_tree<T: Element>(
 /// `from` has `len` elements.
 #[inline(never)]
 pub(crate) unsafe fn sum_contiguous<T: Element>(from: *const T, len: usize) -> T::SumLanes {
-    // SAFETY: one block, or two parts.
+    // SAFETY: whole blocks, one block, or two parts.
     unsafe {
+        if len == 4 * block::<T>() {
+            return sum_four_blocks(from);
+        }
         if len <= block::<T>() {
-            return sum_block(from, len);
+            return sum_block::<T, true>(from, len);
         }
         let left = left_part(len, block::<T>());
         sum_contiguous(from, left) + sum_contiguous(from.add(left), len - left)
     }
+}
+
+/// What [`sum_contiguous`] does for four whole blocks, at once.
+///
+/// # Safety
+/// `from` has that many elements.
+#[inline(always)]
+unsafe fn sum_four_blocks<T: Element>(from: *const T) -> T::SumLanes {
+    // SAFETY: the caller's elements.
+    let [a, b, c, d] = std::array::from_fn(|i| unsafe {
+        sum_block::<T, true>(from.add(i * block::<T>()), block::<T>())
+    });
+    (a + b) + (c + d)
 }
 
 /// The tree over the blocks of elements that lie apart: each block is first gathered.
@@ -168,21 +184,24 @@ unsafe fn sum_strided<T: Element>(source: Source<T>, start: usize, len: usize) -
         if len <= block::<T>() {
             let mut buffer = [const { MaybeUninit::<T>::uninit() }; MAX_BLOCK];
             source.gather(start, len, buffer.as_mut_ptr().cast());
-            return sum_block(buffer.as_ptr().cast::<T>(), len);
+            return sum_block::<T, false>(buffer.as_ptr().cast(), len);
         }
         let left = left_part(len, block::<T>());
         sum_strided(source, start, left) + sum_strided(source, start + left, len - left)
     }
 }
 
-/// One block: `UNROLL` groups of lanes, then their sum.
+/// One block: `UNROLL` groups of lanes, then their sum. `AHEAD`: more blocks follow in memory.
 #[inline(always)]
-unsafe fn sum_block<T: Element>(from: *const T, len: usize) -> T::SumLanes {
+unsafe fn sum_block<T: Element, const AHEAD: bool>(from: *const T, len: usize) -> T::SumLanes {
     let lanes = T::Lanes::LEN;
     let mut groups = [T::SumLanes::splat(T::Sum::ZERO); UNROLL];
     let mut done = 0;
     while done + lanes * UNROLL <= len {
         for (u, group) in groups.iter_mut().enumerate() {
+            if AHEAD {
+                memory::read_ahead(from.wrapping_add(done + u * lanes), memory::NEAR);
+            }
             // SAFETY: the loop's condition.
             *group = *group + T::widen(unsafe { T::Lanes::load(from.add(done + u * lanes)) });
         }

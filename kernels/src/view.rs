@@ -60,6 +60,29 @@ macro_rules! common {
                 }
             }
 
+            /// A view of `len` elements side by side that somebody else owns.
+            ///
+            /// # Safety
+            /// As for `from_raw`.
+            #[inline]
+            pub unsafe fn row_from_raw(ptr: $ptr, len: usize) -> Self {
+                Self {
+                    ptr,
+                    shape: Shape::from_buf_and_len([len, 0, 0, 0], 1),
+                    strides: Strides::from_buf_and_len([1, 0, 0, 0], 1),
+                    memory: PhantomData,
+                }
+            }
+
+            /// The number of elements, if they lie side by side along the only axis.
+            #[inline]
+            pub(crate) fn row_len(&self) -> Option<usize> {
+                match (self.shape.as_slice(), self.strides.as_slice()) {
+                    (&[len], [1]) => Some(len),
+                    _ => None,
+                }
+            }
+
             /// A view of all of `data` in C order.
             ///
             /// # Errors

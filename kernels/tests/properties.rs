@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use raptors_kernels::{
-    Element, Error, Number, Pool, SEQUENTIAL_BELOW_BYTES, View, ViewMut, add, broadcast_add, mean,
-    mean_axis, multiply, scale, sum, sum_axis,
+    Element, Error, Number, Pool, View, ViewMut, add, broadcast_add, mean, mean_axis, multiply,
+    scale, sum, sum_axis,
 };
 
 /// An array to view: which part of `data` it is.
@@ -213,7 +213,7 @@ fn check_pairs<T: Whole>(a: &Layout, b: &Layout, out: &Layout, seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 300 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn sums_and_means(layout in shapes().prop_flat_map(layouts), seed: u64) {
@@ -358,10 +358,6 @@ fn hard<T: From<f32>>(len: usize) -> Vec<T> {
 
 fn bits_at_every_thread_count<T: Element + From<f32>>(shape: [usize; 2]) {
     let len = shape[0] * shape[1];
-    assert!(
-        len * size_of::<T>() >= SEQUENTIAL_BELOW_BYTES,
-        "too small to be shared among threads"
-    );
     let data = hard::<T>(len);
     let transposed = [shape[1], shape[0]];
     let views = [
@@ -371,7 +367,7 @@ fn bits_at_every_thread_count<T: Element + From<f32>>(shape: [usize; 2]) {
     ];
     for view in views {
         let results = [1, 2, 3].map(|threads| {
-            let pool = pool(threads);
+            let pool = Pool::sharing_from(threads, 0).unwrap();
             let mut axis = [0, 1].map(|axis| vec![T::Sum::ZERO; view.shape()[1 - axis]]);
             for (k, out) in axis.iter_mut().enumerate() {
                 let len = out.len();
@@ -399,6 +395,7 @@ fn bits_at_every_thread_count<T: Element + From<f32>>(shape: [usize; 2]) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "millions of elements")]
 fn the_number_of_threads_changes_no_bit() {
     bits_at_every_thread_count::<f32>([2063, 1021]);
     bits_at_every_thread_count::<f32>([300_007, 7]);
@@ -409,7 +406,7 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn sums_are_as_accurate_as_their_bound() {
     let pool = pool(1);
-    for len in [100, 5000, 300_000] {
+    for len in [100, 5000, if cfg!(miri) { 9000 } else { 300_000 }] {
         let data = hard::<f32>(len);
         let exact: f64 = data.iter().map(|&x| f64::from(x)).sum();
         let size: f64 = data.iter().map(|&x| f64::from(x.abs())).sum();

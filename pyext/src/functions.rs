@@ -200,6 +200,14 @@ fn ones(shape: &Any<'_>, dtype: Option<&Any<'_>>) -> PyResult<Array> {
     Array::create("ones", (shape, dtype))
 }
 
+/// Fails as a kernel with a mistake in it would: for the test that this becomes an exception.
+#[pyfunction]
+fn fail(py: Python<'_>, elements: usize) -> PyResult<()> {
+    ops::run(py, elements, |pool| {
+        panic!("asked to, with {} threads", pool.threads())
+    })
+}
+
 /// Puts the functions into the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sum, module)?)?;
@@ -211,5 +219,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(array, module)?)?;
     module.add_function(wrap_pyfunction!(from_numpy, module)?)?;
     module.add_function(wrap_pyfunction!(zeros, module)?)?;
-    module.add_function(wrap_pyfunction!(ones, module)?)
+    module.add_function(wrap_pyfunction!(ones, module)?)?;
+    module.add_function(wrap_pyfunction!(fail, module)?)
 }

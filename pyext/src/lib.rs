@@ -1,12 +1,13 @@
 //! The Python module `raptors`: NumPy arrays in, kernels called without the GIL, NumPy arrays out.
 //!
-//! The way of a call: `functions` or `array` (what Python sees) -> `operand` (checks what came in) -> `target` (where the result
-//! goes) -> `ops` (calls the kernel). The crate is built once per instruction-set level, and the module is named after it; the
+//! The way of a call: `functions` or `array` (what Python sees) -> `operand` (checks what came in) -> `target` and `memory` (where
+//! the result goes) -> `ops` (calls the kernel). The crate is built once per instruction-set level, and the module is named after it; the
 //! Python package picks one.
 
 mod array;
 mod dtype;
 mod functions;
+mod memory;
 mod operand;
 mod ops;
 mod target;
@@ -46,10 +47,12 @@ use pyo3::prelude::*;
 )]
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     threads::configure()?;
+    memory::configure()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("LEVEL", raptors_kernels::LEVEL)?;
     module.add("SUPPORTED", raptors_kernels::supported())?;
     module.add_class::<array::Array>()?;
     module.add_function(wrap_pyfunction!(threads::threads, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::memory, module)?)?;
     functions::register(module)
 }

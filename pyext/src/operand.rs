@@ -2,7 +2,7 @@
 
 use crate::array::Array;
 use crate::dtype::{Dtype, OPERANDS};
-use numpy::npyffi::{self, NPY_ARRAY_ALIGNED};
+use numpy::npyffi::{self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -54,6 +54,61 @@ impl<'py> Operand<'py> {
                 element_strides::<T>(&self.array),
             )
         }
+    }
+
+    /// The elements as they lie in memory, as one axis.
+    ///
+    /// # Safety
+    /// As [`Operand::view`]; the array is contiguous.
+    pub unsafe fn flat<T: Element>(&self) -> View<'static, T> {
+        // SAFETY: as in `view`; all elements lie side by side.
+        unsafe { View::row_from_raw(data(&self.array).cast(), self.array.len()) }
+    }
+}
+
+/// How arrays without gaps lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// The last axis innermost.
+    C,
+    /// The first axis innermost.
+    Fortran,
+    /// Neither, or with gaps.
+    Other,
+}
+
+impl Layout {
+    /// The layout that all operands have.
+    pub fn common(operands: &[&Operand<'_>]) -> Self {
+        let all = operands
+            .iter()
+            .fold(!0, |all, operand| all & flags(&operand.array));
+        if all & NPY_ARRAY_C_CONTIGUOUS != 0 {
+            Self::C
+        } else if all & NPY_ARRAY_F_CONTIGUOUS != 0 {
+            Self::Fortran
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Whether an array has this layout.
+    pub fn is_of(self, array: &Bound<'_, PyUntypedArray>) -> bool {
+        let flags = flags(array);
+        match self {
+            Self::C => flags & NPY_ARRAY_C_CONTIGUOUS != 0,
+            Self::Fortran => flags & NPY_ARRAY_F_CONTIGUOUS != 0,
+            Self::Other => true,
+        }
+    }
+}
+
+/// The stride of an axis in bytes, 0 if it has one element: then it may be anything.
+pub fn step(array: &Bound<'_, PyUntypedArray>, axis: usize) -> isize {
+    if array.shape()[axis] == 1 {
+        0
+    } else {
+        array.strides()[axis]
     }
 }
 

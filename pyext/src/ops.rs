@@ -1,8 +1,8 @@
 //! From operands to results: one function per kind of op. Kernels run without the GIL.
 
 use crate::dtype::Dtype;
-use crate::operand::Operand;
-use crate::target::{Target, Wanted, memory_order};
+use crate::operand::{Layout, Operand, step};
+use crate::target::{Order, Target, Wanted, axes_in_memory};
 use crate::threads;
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::{
@@ -10,6 +10,8 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 use raptors_kernels::{self as kernels, Element, Error, Number, Pool, View, ViewMut};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Below this many elements letting go of the GIL costs more than the kernel.
 const KEEP_GIL_BELOW: usize = 4096;
@@ -109,32 +111,44 @@ pub fn binary<'py>(
         kernels::broadcast(shape_a, shape_b)
     };
     let shape = shape.map_err(exception)?;
-    let stride = |operand: &Operand<'_>, axis: usize| {
-        let own = (axis + operand.array.ndim()).checked_sub(shape.len());
-        own.map_or(0, |own| {
-            if operand.array.shape()[own] == 1 {
-                0
-            } else {
-                operand.array.strides()[own]
-            }
-        })
+    let layout = match Layout::common(&[&a, &b]) {
+        // Axes that only one of them has may go otherwise.
+        Layout::Fortran if shape_a != shape_b => Layout::Other,
+        layout => layout,
     };
-    let c_order = a.array.is_c_contiguous() && b.array.is_c_contiguous();
+    let order = match layout {
+        Layout::C => Order::C,
+        Layout::Fortran => Order::Fortran,
+        Layout::Other => {
+            let stride = |operand: &Operand<'_>, axis: usize| {
+                let own = (axis + operand.array.ndim()).checked_sub(shape.len());
+                own.map_or(0, |own| step(&operand.array, own))
+            };
+            Order::of(axes_in_memory(
+                shape.len(),
+                &[&|i| stride(&a, i), &|i| stride(&b, i)],
+            ))
+        }
+    };
     let wanted = Wanted {
         op: op.name(),
         dtype: a.dtype,
         shape: &shape,
-        order: if c_order {
-            None
-        } else {
-            memory_order(shape.len(), &[&|i| stride(&a, i), &|i| stride(&b, i)])
-        },
+        order,
         in_place: true,
     };
     let target = Target::new(py, &wanted, &[&a, &b], out)?;
+    // Side by side in the same order, shapes do not matter, and need not be walked.
+    let flat = layout != Layout::Other && shape_a == shape_b && target.has_layout(layout);
     with_element!(a.dtype, T => {
         // SAFETY: T is the element of both operands and of the target; they are held until the kernel is done.
-        let (a, b, mut out) = unsafe { (a.view::<T>(), b.view::<T>(), target.view::<T>()) };
+        let (a, b, mut out) = unsafe {
+            if flat {
+                (a.flat::<T>(), b.flat::<T>(), target.flat::<T>())
+            } else {
+                (a.view::<T>(), b.view::<T>(), target.view::<T>())
+            }
+        };
         let elements = out.len();
         run(py, elements, move |pool| op.kernel(&a, &b, &mut out, pool))
     })?;
@@ -184,8 +198,16 @@ fn scale_by<'py, T: Element>(
     factor: T,
     target: Target<'py>,
 ) -> PyResult<Target<'py>> {
+    let layout = Layout::common(&[a]);
+    let flat = layout != Layout::Other && target.has_layout(layout);
     // SAFETY: the caller chose T by the operand's dtype, which is the target's too; both are held until the kernel is done.
-    let (a, mut out) = unsafe { (a.view::<T>(), target.view::<T>()) };
+    let (a, mut out) = unsafe {
+        if flat {
+            (a.flat::<T>(), target.flat::<T>())
+        } else {
+            (a.view::<T>(), target.view::<T>())
+        }
+    };
     let elements = out.len();
     run(py, elements, move |pool| {
         kernels::scale(&a, factor, &mut out, pool)
@@ -194,6 +216,10 @@ fn scale_by<'py, T: Element>(
 }
 
 fn integer_factor(factor: &Bound<'_, PyAny>) -> PyResult<i32> {
+    // An int, or what has __index__, in range.
+    if let Ok(factor) = factor.extract() {
+        return Ok(factor);
+    }
     let py = factor.py();
     let index = py.import("operator")?.call_method1("index", (factor,)).map_err(|_| {
         let given = factor.get_type().name().map_or_else(|_| "?".to_owned(), |n| n.to_string());
@@ -234,7 +260,7 @@ pub fn reduce<'py>(
             a.dtype.mean()
         },
         shape: &shape,
-        order: axis.and_then(|axis| kept_order(&a, Some(axis))),
+        order: axis.map_or(Order::C, |axis| kept_order(&a, Some(axis))),
         in_place: false,
     };
     let target = Target::new(py, &wanted, &[&a], out)?;
@@ -273,21 +299,22 @@ fn reduce_with<T: Element, O: Number>(
 }
 
 /// The memory order of a result that has the axes of `a`, less one.
-fn kept_order(a: &Operand<'_>, without: Option<usize>) -> Option<Vec<usize>> {
-    if a.array.is_c_contiguous() {
-        return None;
-    }
-    let kept: Vec<isize> = (0..a.array.ndim())
-        .filter(|&i| Some(i) != without)
-        .map(|i| {
-            if a.array.shape()[i] == 1 {
-                0
-            } else {
-                a.array.strides()[i]
+fn kept_order(a: &Operand<'_>, without: Option<usize>) -> Order {
+    match Layout::common(&[a]) {
+        Layout::C => Order::C,
+        Layout::Fortran => Order::Fortran,
+        // NumPy puts all axes in order before it leaves one out, which may tell how others go that could go either way.
+        Layout::Other => {
+            let mut order = axes_in_memory(a.array.ndim(), &[&|i| step(&a.array, i)]);
+            if let Some(without) = without {
+                order.retain(|&axis| axis != without);
+                for axis in order.iter_mut().filter(|axis| **axis > without) {
+                    *axis -= 1;
+                }
             }
-        })
-        .collect();
-    memory_order(kept.len(), &[&|i| kept[i]])
+            Order::of(order)
+        }
+    }
 }
 
 /// An axis from 0 to `ndim`, counted from the end if negative.
@@ -324,19 +351,33 @@ fn axis_error(axis: isize, ndim: usize) -> PyErr {
     })
 }
 
-/// Runs a kernel, without the GIL if it is worth it.
-fn run<R: Send>(
+/// Runs a kernel, without the GIL if it is worth it. A panic in it, which is a mistake of ours, becomes a `RuntimeError`.
+pub fn run<R: Send>(
     py: Python<'_>,
     elements: usize,
     kernel: impl FnOnce(&Pool) -> Result<R, Error> + Send,
 ) -> PyResult<R> {
     let pool = threads::pool()?;
+    let guarded = || catch_unwind(AssertUnwindSafe(|| kernel(pool)));
     let result = if elements < KEEP_GIL_BELOW {
-        kernel(pool)
+        guarded()
     } else {
-        py.detach(|| kernel(pool))
+        py.detach(guarded)
     };
-    result.map_err(exception)
+    result
+        .map_err(|panic| panicked(&*panic))?
+        .map_err(exception)
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> PyErr {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    PyRuntimeError::new_err(format!(
+        "raptors: a kernel failed ({message}); this is a mistake in raptors, please report it"
+    ))
 }
 
 /// The exception that NumPy raises for the like.

@@ -2,7 +2,10 @@
 
 use crate::array::Array;
 use crate::dtype::Dtype;
-use crate::operand::{Operand, data, describe, element_strides, flags, is_walkable, plain_array};
+use crate::memory;
+use crate::operand::{
+    Layout, Operand, data, describe, element_strides, flags, is_walkable, plain_array,
+};
 use numpy::npyffi::{self, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -16,10 +19,30 @@ pub struct Wanted<'a> {
     pub op: &'a str,
     pub dtype: Dtype,
     pub shape: &'a [usize],
-    /// Axes of a new array, outermost in memory first; `None` for C order.
-    pub order: Option<Vec<usize>>,
+    pub order: Order,
     /// Whether the result may be an input's memory, element for element.
     pub in_place: bool,
+}
+
+/// How a new array lies in memory.
+pub enum Order {
+    /// The last axis innermost.
+    C,
+    /// The first axis innermost.
+    Fortran,
+    /// The axes, outermost first.
+    Axes(Vec<usize>),
+}
+
+impl Order {
+    /// The order of these axes, outermost first.
+    pub fn of(axes: Vec<usize>) -> Self {
+        if axes.is_sorted() {
+            Self::C
+        } else {
+            Self::Axes(axes)
+        }
+    }
 }
 
 /// An array that a kernel can write, and what becomes of it.
@@ -41,7 +64,7 @@ impl<'py> Target<'py> {
         out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Self> {
         let Some(out) = out.filter(|out| !out.is_none()) else {
-            let array = allocate(py, wanted.dtype, wanted.shape, wanted.order.as_deref())?;
+            let array = allocate(py, wanted.dtype, wanted.shape, &wanted.order)?;
             return Ok(Self {
                 array,
                 out: None,
@@ -54,7 +77,7 @@ impl<'py> Target<'py> {
             overlap(&input.array, &array) && !(wanted.in_place && same_layout(&input.array, &array))
         });
         if overlaps || overlaps_itself(&array) || !is_walkable(&array) {
-            let temporary = allocate(py, wanted.dtype, wanted.shape, None)?;
+            let temporary = allocate(py, wanted.dtype, wanted.shape, &Order::C)?;
             return Ok(Self {
                 array: temporary,
                 out,
@@ -81,6 +104,20 @@ impl<'py> Target<'py> {
                 element_strides::<T>(&self.array),
             )
         }
+    }
+
+    /// The elements as they lie in memory, as one axis.
+    ///
+    /// # Safety
+    /// As [`Target::view`]; the array is contiguous.
+    pub unsafe fn flat<T: Number>(&self) -> ViewMut<'static, T> {
+        // SAFETY: as in `view`; all elements lie side by side.
+        unsafe { ViewMut::row_from_raw(data(&self.array).cast(), self.array.len()) }
+    }
+
+    /// Whether the result lies in memory as operands of this layout do.
+    pub fn has_layout(&self, layout: Layout) -> bool {
+        layout.is_of(&self.array)
     }
 
     /// The result as a function returns it: `out` itself, a NumPy scalar for a result without axes, else an array.
@@ -150,16 +187,23 @@ fn allocate<'py>(
     py: Python<'py>,
     dtype: Dtype,
     shape: &[usize],
-    order: Option<&[usize]>,
+    order: &Order,
 ) -> PyResult<Bound<'py, PyUntypedArray>> {
     let descr = dtype.descr(py);
-    let mut strides = order.map(|order| strides(shape, order, descr.itemsize()));
+    let mut strides = match order {
+        Order::Axes(axes) => Some(strides(shape, axes, descr.itemsize())),
+        Order::C | Order::Fortran => None,
+    };
+    let fortran = i32::from(matches!(order, Order::Fortran));
     let given = strides
         .as_mut()
         .map_or(std::ptr::null_mut(), |strides| strides.as_mut_ptr());
+    let bytes = shape
+        .iter()
+        .fold(descr.itemsize(), |bytes, &len| bytes.saturating_mul(len));
     // SAFETY: `shape` and `strides` have as many entries as the array has axes and are only read; no data means that NumPy
-    // allocates it, for a descriptor whose reference it takes over.
-    unsafe {
+    // allocates it, and that any flag but 0 asks for Fortran order; for a descriptor whose reference it takes over.
+    memory::with_buffers(py, bytes, || unsafe {
         let array = PY_ARRAY_API.PyArray_NewFromDescr(
             py,
             npyffi::get_type_object(py, NpyTypes::PyArray_Type),
@@ -168,11 +212,11 @@ fn allocate<'py>(
             shape.as_ptr().cast_mut().cast(),
             given,
             std::ptr::null_mut(),
-            0,
+            fortran,
             std::ptr::null_mut(),
         );
         Ok(Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked())
-    }
+    })
 }
 
 /// Strides in bytes of an array without gaps whose axes lie in memory in this order.
@@ -188,8 +232,8 @@ fn strides(shape: &[usize], order: &[usize], itemsize: usize) -> Vec<isize> {
 }
 
 /// The memory order of a result: axes as the operands have them in memory, outermost first (what NumPy calls K order). Operands
-/// give a stride per axis, 0 where they are broadcast. `None` for C order.
-pub fn memory_order(ndim: usize, operands: &[&dyn Fn(usize) -> isize]) -> Option<Vec<usize>> {
+/// give a stride per axis, 0 where they are broadcast.
+pub fn axes_in_memory(ndim: usize, operands: &[&dyn Fn(usize) -> isize]) -> Vec<usize> {
     // Whether axis `a`, now outside of axis `b`, should be inside: the first operand that has both decides, and any may object.
     let belongs_inside = |a: usize, b: usize| {
         let both = operands
@@ -210,7 +254,7 @@ pub fn memory_order(ndim: usize, operands: &[&dyn Fn(usize) -> isize]) -> Option
         }
         order.insert(place, axis);
     }
-    (!order.is_sorted()).then_some(order)
+    order
 }
 
 /// The addresses from the first to the last byte of an array.

@@ -23,10 +23,7 @@ pub fn configure() -> PyResult<()> {
     if CONFIGURED.get().is_some() {
         return Ok(());
     }
-    // Set but empty is what a shell or a compose file makes of "not set".
-    let requested = std::env::var_os(VARIABLE)
-        .map(|value| value.to_string_lossy().into_owned())
-        .filter(|value| !value.is_empty());
+    let requested = variable(VARIABLE);
     let refuse = |value: &str| {
         PyValueError::new_err(format!(
             "{VARIABLE}={value}: allowed are whole numbers from 1 to {}; leave it unset to use every core of this process",
@@ -43,6 +40,13 @@ pub fn configure() -> PyResult<()> {
     // Somebody else may have been faster, from the same environment.
     let _ = CONFIGURED.set(Configured { requested, pool });
     Ok(())
+}
+
+/// The value of an environment variable; `None` also for an empty one, which is what a shell or a compose file makes of "not set".
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)
+        .map(|value| value.to_string_lossy().into_owned())
+        .filter(|value| !value.is_empty())
 }
 
 /// The threads that this process may use (CPU affinity and cgroup quota), 1 if the system does not tell.
@@ -62,9 +66,11 @@ pub fn pool() -> PyResult<&'static Pool> {
         .ok_or_else(|| PyValueError::new_err("the module raptors has not been started"))
 }
 
-/// `threads()` -> (what RAPTORS_THREADS asked for or None, the number of threads used).
+/// `threads()` -> (what RAPTORS_THREADS asked for or None, the number of threads used, the bytes below which one thread works or
+/// None).
 #[pyfunction]
-pub fn threads() -> PyResult<(Option<String>, usize)> {
-    let used = pool()?.threads();
-    Ok((CONFIGURED.get().and_then(|c| c.requested.clone()), used))
+pub fn threads() -> PyResult<(Option<String>, usize, Option<usize>)> {
+    let pool = pool()?;
+    let requested = CONFIGURED.get().and_then(|c| c.requested.clone());
+    Ok((requested, pool.threads(), pool.sequential_below()))
 }

@@ -29,7 +29,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/tas
 
 def test_config() -> None:
     code = "import raptors; c = raptors.config(); print(c['threads'], c['simd']['requested'], c['simd']['used'])"
-    assert output(code, RAPTORS_THREADS="3", RAPTORS_SIMD="off") == "{'requested': '3', 'used': 3} off off"
+    assert output(code, RAPTORS_THREADS="3", RAPTORS_SIMD="off").startswith("{'requested': '3', 'used': 3, ")
+    assert output(code, RAPTORS_THREADS="3", RAPTORS_SIMD="off").endswith("} off off")
     best = list(LEVELS)[-1]
     assert output(code, RAPTORS_THREADS="", RAPTORS_SIMD="").endswith(f"None {best}")
     assert output(code, RAPTORS_SIMD="auto").endswith(f"auto {best}")
@@ -39,7 +40,7 @@ def test_config() -> None:
 @pytest.mark.skipif(not hasattr(__import__("os"), "sched_setaffinity"), reason="sets the CPU affinity")
 def test_default_is_every_core_of_the_process() -> None:
     code = "import os; os.sched_setaffinity(0, {0}); import raptors; print(raptors.config()['threads'])"
-    assert output(code) == "{'requested': None, 'used': 1}"
+    assert output(code) == "{'requested': None, 'used': 1, 'sequential_below': None}"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -95,6 +96,17 @@ def test_one_thread_starts_none() -> None:
         "before = len(os.listdir('/proc/self/task'))\n" + BIG + "print(len(os.listdir('/proc/self/task')) - before)"
     )
     assert output(code, RAPTORS_THREADS="1") == "0"
+
+
+def test_the_threshold_is_measured_at_the_first_call_that_may_be_shared() -> None:
+    code = (
+        "import numpy as np, raptors\ndef below(): return raptors.config()['threads']['sequential_below']\n"
+        "a = np.ones(1 << 16, 'f4')\nprint(below()); raptors.sum(a[1:]); print(below()); raptors.sum(a); print(below())"
+    )
+    *before, after = output(code, RAPTORS_THREADS="2").split()
+    assert before == ["None", "None"]
+    assert 256 << 10 <= int(after) <= 32 << 20
+    assert output(code, RAPTORS_THREADS="1").split() == ["None"] * 3
 
 
 @linux

@@ -9,6 +9,8 @@ import pytest
 
 import raptors as typed
 
+from .levels import LEVELS
+
 raptors: Any = typed  # Wrong types are the matter here.
 a = np.ones((2, 3), "f4")
 i = np.ones((2, 3), "i4")
@@ -84,6 +86,16 @@ def test_a_result_too_large_for_memory() -> None:
     column = np.broadcast_to(np.float32(1), (2**31, 1))
     with pytest.raises((ValueError, MemoryError)):
         raptors.add(column, np.broadcast_to(np.float32(1), (1, 2**31)))
+
+
+@pytest.mark.parametrize("elements", [1, 1_000_000])
+def test_a_panic_becomes_an_exception(elements: int) -> None:
+    """With the GIL and without; the module goes on working."""
+    for module in LEVELS.values():
+        fail: Any = module.fail
+        with pytest.raises(RuntimeError, match=r"a kernel failed .asked to, with .* threads.; .*please report it"):
+            fail(elements)
+        assert module.sum(a) == 6
 
 
 def test_what_numpy_makes_an_array_of() -> None:

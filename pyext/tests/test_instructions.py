@@ -60,6 +60,16 @@ def test_vector_levels_use_their_registers(level: str, name: str) -> None:
     assert any(register in line for line in arithmetic)
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_results_are_streamed_and_inputs_read_ahead(level: str) -> None:
+    for name, instruction in [
+        ("add_pairs", r"\sv?movnt"),
+        ("scale_by", r"\sv?movnt"),
+        ("sum_contiguous", r"\sprefetcht0"),
+    ]:
+        assert bool(re.search(instruction, kernel(level, name))) == (level != "off")
+
+
 def test_no_level_uses_wider_registers_than_its_own() -> None:
     everything = {level: "\n".join(kernels(level).values()) for level in LEVELS}
     for level, wider in [("off", "%[yz]mm"), ("sse2", "%[yz]mm"), ("avx2", "%zmm")]:

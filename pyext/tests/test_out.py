@@ -49,32 +49,67 @@ def test_in_place(level: str, shape: tuple[int, int]) -> None:
         np.testing.assert_array_equal(b, want)
 
 
-@given(st.data())
-def test_overlap_is_as_in_numpy(data: st.DataObject) -> None:
+@given(st.data(), st.sampled_from(DTYPES), st.sampled_from(sorted(LEVELS)))
+def test_overlap_is_as_in_numpy(data: st.DataObject, dtype: str, level: str) -> None:
     """Views of one memory as operands and as out: shifted, backwards, transposed."""
-    module = LEVELS[data.draw(st.sampled_from(sorted(LEVELS)))]
+    module = LEVELS[level]
     side = data.draw(st.integers(1, 40))
-    memory = np.arange(side * side * 2 + 9, dtype="f8")
+    memory = np.arange(side * side * 2 + 9).astype(dtype)
 
     def view() -> Any:
         start = data.draw(st.integers(0, 9))
         array = memory[start : start + side * side].reshape(side, side)
         return data.draw(st.sampled_from([array, array.T, array[::-1], array[:, ::-1]]))
 
-    a, b, out = view(), view(), view()
-    want = a + b
-    module.add(a, b, out=out)
-    np.testing.assert_array_equal(out, want)
+    for op, ufunc in ("add", np.add), ("multiply", np.multiply):
+        a, b, out = view(), view(), view()
+        want = ufunc(a, b)
+        getattr(module, op)(a, b, out=out)
+        np.testing.assert_array_equal(out, want)
 
     a, row, out = view(), view()[0], view()
     want = a + row
     module.broadcast_add(a, row, out=out)
     np.testing.assert_array_equal(out, want)
 
-    a, out = view(), view()[0]
-    want = a.sum(axis=0)
-    module.sum(a, axis=0, out=out)
+    a, out = view(), view()
+    want = a * memory.dtype.type(3)
+    module.scale(a, 3, out=out)
     np.testing.assert_array_equal(out, want)
+
+    if dtype != "int32":  # Their sums have another dtype, so another memory.
+        memory[:] = np.arange(memory.size) % 50
+        a, out = view(), view()[0]
+        want = a.sum(axis=0)
+        module.sum(a, axis=0, out=out)
+        np.testing.assert_array_equal(out, want)
+
+
+@given(st.data(), st.sampled_from(DTYPES), st.sampled_from(sorted(LEVELS)))
+def test_overlap_of_shifted_rows(data: st.DataObject, dtype: str, level: str) -> None:
+    """The result a few elements before or behind the operand, in steps or backwards."""
+    memory = np.arange(5000).astype(dtype)
+    length = data.draw(st.integers(0, 1500))
+
+    def view() -> Any:
+        start, step = data.draw(st.integers(0, 40)), data.draw(st.sampled_from([1, 1, 2, 3, -1, -2]))
+        array = memory[start : start + length * abs(step) : abs(step)]
+        return array[::-1] if step < 0 else array
+
+    a, b, out = view(), view(), view()
+    want = a + b
+    LEVELS[level].add(a, b, out=out)
+    np.testing.assert_array_equal(out, want)
+
+
+def test_unaligned_out() -> None:
+    a = np.ones((3, 4), "f4")
+    out = np.zeros(49, "i1")[1:].view("f4").reshape(3, 4)
+    assert raptors.add(a, a, out=out) is out
+    assert out.tolist() == [[2] * 4] * 3
+    field = np.zeros(4, [("x", "i1"), ("y", "f4")])["y"]
+    raptors.sum(a, axis=0, out=field)
+    assert field.tolist() == [3] * 4
 
 
 def test_out_whose_elements_share_memory() -> None:
@@ -106,6 +141,11 @@ def test_an_array_of_ours_as_out() -> None:
         (np.zeros((2, 3), "f8"), TypeError, "out has dtype float64, but the result has dtype float32"),
         (np.zeros((2, 3), ">f4"), TypeError, "out has dtype >f4"),
         ([[0.0] * 3] * 2, TypeError, "return arrays must be of ArrayType"),
+        ((np.zeros((2, 3), "f4"),), TypeError, "return arrays must be of ArrayType: out is tuple"),
+        (np.ma.zeros((2, 3), "f4"), TypeError, "MaskedArray is a subclass"),
+        (raptors.zeros((2, 3), "f8"), TypeError, "out has dtype float64"),
+        (np.zeros((2, 3), "O"), TypeError, "out has dtype object"),
+        (np.float32(0), TypeError, "out is .*float32, not numpy.ndarray"),
         (np.broadcast_to(np.zeros(3, "f4"), (2, 3)), ValueError, "output array is read-only"),
     ],
 )

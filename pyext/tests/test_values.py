@@ -64,6 +64,21 @@ def test_sum_and_mean_of_whole_numbers(level: str, data: st.DataObject, dtype: s
         same(LEVELS[level].mean(a, axis), a.mean(axis))
 
 
+def test_the_order_of_an_axis_that_only_one_operand_has() -> None:
+    a, b = np.arange(3, dtype="i4"), np.zeros((2, 2), "i4", order="F").reshape(2, 1, 2, 1, order="F")
+    for module in LEVELS.values():
+        same(module.add(a, b), a + b)
+        same(module.multiply(b, a), b * a)
+
+
+def test_the_order_of_an_axis_that_repeats_one_element() -> None:
+    """Where it goes depends on the axis that is summed, too."""
+    a = np.broadcast_to(np.arange(4, dtype="i4").reshape(2, 2).T[:, None, :], (2, 2, 2))
+    for module in LEVELS.values():
+        for axis in range(3):
+            same(module.sum(a, axis), a.sum(axis))
+
+
 @given(level=levels, data=st.data())
 def test_int32_sums_are_exact(level: str, data: st.DataObject) -> None:
     shape = data.draw(shapes.filter(bool))
@@ -90,6 +105,19 @@ def test_sums_keep_their_error_bound(level: str, dtype: str, layout: str) -> Non
             exact = math.fsum(row.tolist())
             bound = (25 + math.ceil(math.log2(max(1, count / 128)))) * unit * float(np.abs(row.astype("f8")).sum())
             assert abs(float(got) - exact) <= bound
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_results_larger_than_the_cache(level: str, dtype: str) -> None:
+    """Their lines go around the caches, but for the ends of rows that begin or end within one."""
+    a = fill((2001, 3003), dtype, 4, whole=False)
+    for got, want in [
+        (LEVELS[level].add(a, a[::-1]), a + a[::-1]),
+        (LEVELS[level].broadcast_add(a, a[0]), a + a[0]),
+        (LEVELS[level].scale(a.T, 3), a.T * np.dtype(dtype).type(3)),
+    ]:
+        same(got, want)
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -31,16 +31,25 @@ _Shape: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 class _Threads(TypedDict):
     requested: str | None
     used: int
+    sequential_below: int | None
 
 class _Simd(TypedDict):
     requested: str | None
     used: str
     supported: list[str]
 
+class _Memory(TypedDict):
+    requested: str | None
+    limit: int
+    idle: int
+    hits: int
+    misses: int
+
 class _Config(TypedDict):
     version: str
     threads: _Threads
     simd: _Simd
+    memory: _Memory
 
 @final
 class Array:
