@@ -24,6 +24,7 @@ pub mod changes;
 pub mod cli;
 pub mod compare;
 pub mod counters;
+pub mod doctor;
 pub mod document;
 pub mod environment;
 pub mod error;
