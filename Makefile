@@ -1,6 +1,7 @@
 # What people type:
 #   make profile OP=broadcast_add SHAPE=512x512 DTYPE=float32    build, measure, say where the result is
 #   make test                                                    every check and every test
+#   make install PREFIX=~/.local                                 the command, its manual pages and completions
 #   make build | lint | clean
 
 SHELL := /bin/bash
@@ -10,6 +11,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 OP ?= broadcast_add
 SHAPE ?= 512x512
+PREFIX ?= /usr/local
 DTYPE ?= float32
 # More options of raptors-prof.
 ARGS ?=
@@ -27,7 +29,7 @@ SCRIPTS := .ci/run $(shell grep -lrsE '^\#!.*\b(ba)?sh\b' scripts container)
 export PYO3_PYTHON := $(CURDIR)/$(VENV_PYTHON)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: build profile test lint clean rust binary
+.PHONY: build profile test lint install clean rust binary
 
 build: binary $(VENV)/extension.stamp
 
@@ -50,6 +52,16 @@ lint: rust $(VENV)/pins.stamp
 	cd pyext && "$(CURDIR)/$(VENV_PYTHON)" -m mypy
 	@command -v shellcheck > /dev/null || { echo 'make: shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
 	shellcheck $(SCRIPTS)
+
+# DESTDIR is for packagers.
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: binary
+	install -D $(PROF) $(DESTDIR)$(PREFIX)/bin/raptors-prof
+	install -d $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	$(PROF) man --out $(SHARE)/man/man1
+	$(PROF) completions bash > $(SHARE)/bash-completion/completions/raptors-prof
+	$(PROF) completions zsh > $(SHARE)/zsh/site-functions/_raptors-prof
+	$(PROF) completions fish > $(SHARE)/fish/vendor_completions.d/raptors-prof.fish
 
 clean:
 	cargo clean

@@ -121,7 +121,7 @@ impl Check {
 impl Doctor {
     fn of(facts: Facts) -> Doctor {
         let mut checks = judge::access(&facts.system, &facts.access);
-        checks.extend(judge::python(&facts.interpreter));
+        checks.extend(judge::python(&facts.interpreter, &facts.access));
         checks.extend(noise::noise(&facts.machine));
         let blocks = |check: &Check| check.needed && check.status == Status::Missing;
         Doctor {

@@ -60,7 +60,10 @@ fn import(
         Ok(ready) => Ok(version(&ready).unwrap_or_else(|| "unknown version".to_owned())),
         Err(WorkerError::Interrupted) => return Err(WorkerError::Interrupted),
         Err(WorkerError::Missing { module, mend, .. }) => Err(Problem {
-            what: format!("module {module} is not installed"),
+            what: match module == backend.name() {
+                true => "not installed".to_owned(),
+                false => format!("needs {module}, which is not installed"),
+            },
             mend,
         }),
         Err(error) => Err(Problem {

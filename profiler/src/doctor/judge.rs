@@ -295,22 +295,25 @@ fn sample_rate(system: &System) -> Check {
     .needed()
 }
 
+/// Without it, py-spy reads `/proc/PID/mem`, and the main job runs: the row of the stacks says whether that worked.
 fn memory(system: &System, access: &Access) -> Check {
+    let name = "process_vm_readv";
     match &access.memory {
-        Ok(()) => check("process_vm_readv", format!("reads {}", access.on)),
-        Err(refusal) => {
-            let mend = match by_filter(system, refusal) {
+        Ok(()) => check(name, format!("reads {}", access.on)),
+        Err(refusal) => check(name, refusal.message.clone()).missing(
+            "the quick way to read Python stacks",
+            match by_filter(system, refusal) {
                 true => FILTER_MEND,
-                false => "mend the row ptrace scope, or run as the user whom the process belongs to; in a container: --cap-add SYS_PTRACE",
-            };
-            check("process_vm_readv", refusal.message.clone()).missing("Python stacks", mend)
-        }
+                false => {
+                    "mend the row ptrace scope, or run as the user whom the process belongs to; in a container: --cap-add SYS_PTRACE"
+                }
+            },
+        ),
     }
-    .needed()
 }
 
 /// The checks of the interpreter and its modules.
-pub(super) fn python(interpreter: &Result<Interpreter, String>) -> Vec<Check> {
+pub(super) fn python(interpreter: &Result<Interpreter, String>, access: &Access) -> Vec<Check> {
     let check = |name, found: String| Check::ok(Group::Python, name, found);
     let interpreter = match interpreter {
         Ok(interpreter) => interpreter,
@@ -327,7 +330,7 @@ pub(super) fn python(interpreter: &Result<Interpreter, String>) -> Vec<Check> {
             format!("{}, {}", interpreter.version, interpreter.path),
         )
         .needed(),
-        stacks(&interpreter.stacks),
+        stacks(&interpreter.stacks, access),
         module("numpy", &interpreter.numpy),
         module("raptors", &interpreter.raptors),
     ];
@@ -335,18 +338,19 @@ pub(super) fn python(interpreter: &Result<Interpreter, String>) -> Vec<Check> {
     checks
 }
 
-fn stacks(stacks: &Result<bool, String>) -> Check {
+fn stacks(stacks: &Result<bool, String>, access: &Access) -> Check {
     let check = |found: String| Check::ok(Group::Python, "Python stacks", found).needed();
+    let mend = match access.memory {
+        Ok(()) => "use CPython 3.8 to 3.13",
+        Err(_) => "mend the row process_vm_readv",
+    };
     match stacks {
         Ok(true) => check("read at each sample".to_owned()),
         Ok(false) => check("read by py-spy".to_owned()).limited(
             "functions that last less than some milliseconds: all threads are read at once, and less often",
-            "use CPython 3.8 to 3.13",
+            mend,
         ),
-        Err(reason) => check(reason.clone()).missing(
-            "Python frames",
-            "mend the row process_vm_readv; use CPython 3.8 to 3.13",
-        ),
+        Err(reason) => check(reason.clone()).missing("Python frames", mend),
     }
 }
 

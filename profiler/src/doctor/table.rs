@@ -21,7 +21,10 @@ pub fn table(doctor: &Doctor) -> String {
             "The main job can run here. Rows that are not ok: {}.",
             bad(doctor)
         ),
-        false => format!("The main job can't run here: {} missing.", blocking(doctor)),
+        false => format!(
+            "The main job can't run here. Missing: {}.",
+            blocking(doctor)
+        ),
     });
     lines.join("\n") + "\n"
 }
@@ -68,8 +71,7 @@ fn blocking(doctor: &Doctor) -> String {
         .filter(|check| check.needed && check.status == Status::Missing)
         .map(|check| check.name)
         .collect();
-    let verb = if names.len() == 1 { "is" } else { "are" };
-    format!("{} {verb}", names.join(", "))
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -106,7 +108,7 @@ Python
 
 Steady times
 
-The main job can't run here: numpy is missing.
+The main job can't run here. Missing: numpy.
 ";
         assert_eq!(text, expected);
     }

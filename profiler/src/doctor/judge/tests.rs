@@ -142,7 +142,7 @@ fn the_mend_goes_by_who_denies() {
 }
 
 #[test]
-fn without_its_memory_a_process_has_no_python_stacks() {
+fn whoever_denies_the_memory_of_a_process_is_named() {
     let access = Access {
         memory: Err(refusal(libc::EPERM)),
         ..granted()
