@@ -130,7 +130,8 @@ fn bash_completes_commands_options_and_values() {
     std::fs::write(home.path().join("completions"), &script.stdout).unwrap();
     let complete = |words: &[&str]| {
         let line = format!(
-            "source ./completions; COMP_WORDS=({}); COMP_CWORD={}; _raptors-prof raptors-prof '{}' '{}'; echo \"${{COMPREPLY[*]}}\"",
+            "source ./completions; function=$(complete -p raptors-prof | sed 's/.* -F \\([^ ]*\\) .*/\\1/'); \
+             COMP_WORDS=({}); COMP_CWORD={}; $function raptors-prof '{}' '{}'; echo \"${{COMPREPLY[*]}}\"",
             words.join(" "),
             words.len() - 1,
             words[words.len() - 1],
