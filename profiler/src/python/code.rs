@@ -80,7 +80,8 @@ impl CodeNames {
     /// Bytes that a frame of the code object at `address` takes, if that was met and says so.
     pub fn frame_bytes(&self, layout: &Layout, address: u64) -> Option<u64> {
         let code = self.known.get(&address)?;
-        let words = word_at(&code.header, layout.frame_words)?;
+        let offset = Some(layout.frame_words).filter(|offset| *offset != 0)?;
+        let words = word_at(&code.header, offset)?;
         Some(8 * (words & 0xffff_ffff))
     }
 

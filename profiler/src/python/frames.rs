@@ -39,6 +39,18 @@ pub struct RawFrame {
 }
 
 impl RawFrame {
+    /// The evaluator's own frame at `address`.
+    pub fn shim(address: u64) -> RawFrame {
+        RawFrame {
+            address,
+            previous: 0,
+            code: 0,
+            instruction: 0,
+            kind: Kind::Shim,
+            class: 0,
+        }
+    }
+
     fn parse(layout: &Layout, address: u64, bytes: &[u8]) -> Option<RawFrame> {
         let byte = |offset| {
             let at = usize::try_from(offset).ok()?;

@@ -18,6 +18,8 @@ pub struct Learned {
     place: Place,
     /// Where it keeps its pointer to the next instruction while it calls another function, and while it runs.
     pointers: [Pointer; 2],
+    /// Where it keeps its pointer to the frame that it runs, likewise.
+    frame_pointers: [Pointer; 2],
     /// Which code objects called which.
     calls_seen: HashSet<(u64, u64)>,
     /// Looks at which the memory was another function's.
@@ -56,7 +58,8 @@ impl Instant<'_> {
                 for shim in late.iter().filter(|frame| frame.kind == Kind::Shim) {
                     self.learned.place.sight(self.evidence.calls, shim.address);
                 }
-                self.by_entry_frames(late)
+                self.by_frame_pointers()
+                    .or_else(|| self.by_entry_frames(late))
             }
         }
     }
@@ -74,29 +77,114 @@ impl Instant<'_> {
 
     /// Each evaluator call has a `_PyCFrame` in its native frame, which points to its innermost frame.
     fn by_cframes(&mut self, current: u64) -> Option<Vec<RawFrame>> {
-        let calls = self.evidence.calls;
-        let innermost: Vec<u64> = calls
+        let place = &self.learned.place;
+        let innermost = |call: &EvaluatorCall| {
+            let cframe = place.of(*call)?;
+            self.evidence.word(cframe.wrapping_add(current))
+        };
+        let innermost: Vec<u64> = self
+            .evidence
+            .calls
             .iter()
-            .map(|call| {
-                self.evidence
-                    .word(self.learned.place.of(*call)?.wrapping_add(current))
-            })
+            .map(innermost)
             .collect::<Option<_>>()?;
-        let chain = self.frames.walk(*innermost.last()?)?;
-        let fits = leaves(&chain)
-            .iter()
-            .rev()
-            .zip(innermost.iter().rev())
-            .all(|(leaf, expected)| leaf == expected);
-        if !fits {
-            return None;
+        self.by_innermost(&innermost)
+    }
+
+    /// Each evaluator call has a pointer to its innermost frame among its words.
+    fn by_frame_pointers(&mut self) -> Option<Vec<RawFrame>> {
+        let innermost = |index| {
+            let words = self.evidence.words_of_call(index);
+            let runs = self.evidence.calls[index].runs;
+            let pointer = &self.learned.frame_pointers[usize::from(runs)];
+            pointer.known_of(&words)
+        };
+        let calls = 0..self.evidence.calls.len();
+        let innermost: Vec<u64> = calls.map(innermost).collect::<Option<_>>()?;
+        self.by_innermost(&innermost)
+    }
+
+    /// The frames by the innermost frame of each evaluator call, from root to leaf. Where a call begins, its caller is the innermost
+    /// frame of the call before, whatever the memory says by now.
+    fn by_innermost(&mut self, innermost: &[u64]) -> Option<Vec<RawFrame>> {
+        let mut chain = Vec::new();
+        for index in (0..innermost.len()).rev() {
+            let frames = match index.checked_sub(1) {
+                None => self.frames.walk(innermost[0])?,
+                Some(before) => self.frames_of_call(index, innermost[index], innermost[before])?,
+            };
+            let caller = || self.told(index.checked_sub(1)?).map(|(code, _)| code);
+            let caller = frames.get(1).map(|frame| frame.code).or_else(caller);
+            chain.extend(self.fitted(index, frames, caller)?);
         }
-        let leaf = chain.first()?;
-        match self.told(calls.len() - 1) {
-            _ if leaf.kind == Kind::Shim => Some(chain),
-            Some(told) if told.0 != leaf.code => self.settled(chain, told),
-            told => Some(self.seen(with_instruction(chain, told))),
+        Some(self.seen(chain))
+    }
+
+    /// The frames of call number `index`, from the innermost, at `top`, to the first, which the frame at `below` called.
+    fn frames_of_call(&mut self, index: usize, top: u64, below: u64) -> Option<Vec<RawFrame>> {
+        let call = self.evidence.calls[index];
+        if (call.sp..call.cfa).contains(&top) {
+            return Some(vec![RawFrame::shim(top)]);
         }
+        let told = self.told(index).map(|(code, _)| code);
+        let mut frames: Vec<RawFrame> = Vec::new();
+        let mut next = top;
+        loop {
+            let mut frame = self
+                .frames
+                .at(next)
+                .filter(|_| frames.len() < MORE_FRAMES)?;
+            // Another function's by now: right above its caller it is the first, unless a generator that lies elsewhere came between.
+            let taken = next == top && told.is_some_and(|code| code != frame.code);
+            let begins = frame.kind == Kind::Entry
+                || [0, below].contains(&frame.previous)
+                || (taken && self.above(index - 1, below) == Some(top))
+                || self.frames.at(frame.previous)?.kind == Kind::Shim;
+            if begins {
+                frame.kind = Kind::Entry;
+            }
+            next = frame.previous;
+            frames.push(frame);
+            if begins {
+                return Some(frames);
+            }
+        }
+    }
+
+    /// Where on the stack of frames the next one begins after the innermost frame of call number `index`.
+    fn above(&self, index: usize, innermost: u64) -> Option<u64> {
+        let (code, _) = self.told(index)?;
+        let bytes = self.codes.frame_bytes(self.layout, code)?;
+        Some(innermost.wrapping_add(bytes))
+    }
+
+    /// The frames of call number `index` with the instruction that the sample tells. Where that is another function's than the innermost
+    /// frame's, the two don't belong together. While the evaluator itself runs, that is so for a moment in each call and return,
+    /// between two functions of which one calls the other. Else another function runs in that frame by now; its `caller` may be another's
+    /// too, so it counts only if it was seen to call the function that the sample tells.
+    fn fitted(
+        &mut self,
+        index: usize,
+        mut frames: Vec<RawFrame>,
+        caller: Option<u64>,
+    ) -> Option<Vec<RawFrame>> {
+        let told = self.told(index);
+        let leaf = frames.first_mut()?;
+        let Some((code, instruction)) = told.filter(|_| leaf.kind != Kind::Shim) else {
+            return Some(frames);
+        };
+        let calls = |caller, function| self.learned.calls_seen.contains(&(caller, function));
+        let runs = self.evidence.calls[index].runs;
+        if code != leaf.code {
+            if runs && (calls(leaf.code, code) || calls(code, leaf.code)) {
+                return Some(frames);
+            }
+            self.learned.late_looks += 1;
+            caller.filter(|caller| calls(*caller, code))?;
+        }
+        leaf.code = code;
+        leaf.instruction = instruction;
+        Some(frames)
     }
 
     /// Each evaluator call has an entry frame in its native frame, which stands before its functions. Which of them is the
@@ -185,14 +273,33 @@ impl Instant<'_> {
 
     fn learn(&mut self) {
         for (index, call) in self.evidence.calls.iter().enumerate() {
-            let pointer = &mut self.learned.pointers[usize::from(call.runs)];
-            if pointer.is_settled() {
-                continue;
-            }
+            let runs = usize::from(call.runs);
             let words = self.evidence.words_of_call(index);
-            let codes = words.iter().map(|word| self.codes.at(self.layout, *word));
-            pointer.score(codes.map(|code| code.is_some()));
+            let pointer = &mut self.learned.pointers[runs];
+            if !pointer.is_settled() {
+                let codes = words.iter().map(|word| self.codes.at(self.layout, *word));
+                pointer.score(codes.map(|code| code.is_some()));
+            }
+            let by_pointer = matches!(self.layout.linkage, Linkage::Frames { .. });
+            if by_pointer && !self.learned.frame_pointers[runs].is_settled() {
+                self.learn_frame_pointer(index, &words);
+            }
         }
+    }
+
+    /// A word that points to a frame which is at the instruction's code object.
+    fn learn_frame_pointer(&mut self, index: usize, words: &[u64]) {
+        let Some((code, _)) = self.told(index) else {
+            return;
+        };
+        self.frames.expect(&self.pointers(index));
+        let runs = usize::from(self.evidence.calls[index].runs);
+        let frames = &self.frames;
+        let hits = words.iter().map(|word| {
+            let frame = frames.seen(*word);
+            frame.is_some_and(|frame| frame.code == code && frame.kind != Kind::Shim)
+        });
+        self.learned.frame_pointers[runs].score(hits);
     }
 
     /// The instruction that call number `index` was at, with its code object.
@@ -289,18 +396,3 @@ const MORE_FRAMES: usize = 100;
 const STACK_CHUNK_BYTES: u64 = 16 * 1024;
 /// Where a process may have memory.
 const USER_SPACE: std::ops::Range<u64> = 0x1_0000..1 << 47;
-
-/// The innermost frame of each evaluator call, from root to leaf, of frames from leaf to root; the entry frame of a call that has
-/// no function yet, or none any more.
-fn leaves(chain: &[RawFrame]) -> Vec<u64> {
-    let mut leaves = Vec::new();
-    let mut begins = true;
-    for frame in chain {
-        if begins {
-            leaves.push(frame.address);
-        }
-        begins = frame.kind != Kind::Inner;
-    }
-    leaves.reverse();
-    leaves
-}

@@ -105,6 +105,11 @@ impl Pointer {
         self.best = best.filter(|&index| self.hits[index] >= ENOUGH);
     }
 
+    /// The word that is the pointer; `None` while that is not known.
+    pub fn known_of(&self, words: &[u64]) -> Option<u64> {
+        words.get(self.best?).copied()
+    }
+
     /// The word that is the pointer, or those that may be it while that is not known.
     pub fn of<'a>(&self, words: &'a [u64]) -> &'a [u64] {
         match self.best {

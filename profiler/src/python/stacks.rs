@@ -176,6 +176,9 @@ impl StackReader {
                 entered = true;
                 continue;
             }
+            if raw.kind == Kind::Entry {
+                frames.extend(entered.then(between_functions));
+            }
             let (code, instruction) = (raw.code, raw.instruction);
             let mut frame = self
                 .names
