@@ -110,6 +110,11 @@ fn every_command_has_an_example_that_names_it() {
             examples.contains(&format!("raptors-prof {command}")),
             "{help}"
         );
+        if ["suite", "validate", "record", "attach"].contains(&command) {
+            let headings = ["\nWhat is ", "\nHow:\n", "\nOutput:\n"];
+            let places = headings.map(|heading| help.find(heading).unwrap());
+            assert!(places.is_sorted(), "{help}");
+        }
     }
     let help = raptors_prof(home.path()).arg("--help").output().unwrap();
     let help = stdout(&help);
