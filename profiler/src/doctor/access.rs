@@ -42,15 +42,14 @@ fn sampling(pid: u32) -> Result<Sampling, Refusal> {
             ring_bytes: events.ring_bytes(),
             patience_s: events.patience().as_secs_f64(),
         }),
-        Err(error) => {
-            let message = error.to_string();
-            let (OpenError::Denied { source }
-            | OpenError::Ring { source }
-            | OpenError::KernelDenied { source, .. }
-            | OpenError::NoEvent { source, .. }
-            | OpenError::Other { source, .. }) = error;
-            Err(refusal(&source, message))
-        }
+        // What to do is for the judge to say, who knows more than the error does.
+        Err(error) => Err(match error {
+            OpenError::Denied { source } => refusal(&source, format!("denied: {source}")),
+            OpenError::Ring { source } => refusal(&source, format!("no ring buffers: {source}")),
+            OpenError::KernelDenied { ref source, .. }
+            | OpenError::NoEvent { ref source, .. }
+            | OpenError::Other { ref source, .. } => refusal(source, error.to_string()),
+        }),
     }
 }
 
