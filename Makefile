@@ -2,6 +2,7 @@
 #   make profile OP=broadcast_add SHAPE=512x512 DTYPE=float32    build, measure, say where the result is
 #   make test                                                    every check and every test
 #   make bench ARGS=--quick                                      every kernel against NumPy, numexpr, torch and numba
+#   make install PREFIX=~/.local                                 the command, its manual pages and completions
 #   make build | lint | clean
 
 SHELL := /bin/bash
@@ -11,6 +12,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 OP ?= broadcast_add
 SHAPE ?= 512x512
+PREFIX ?= /usr/local
 DTYPE ?= float32
 # More options of raptors-prof, or of scripts/bench.py.
 ARGS ?=
@@ -31,7 +33,7 @@ SCRIPTS := .ci/run $(shell grep -lrsE '^\#!.*\b(ba)?sh\b' scripts container)
 export PYO3_PYTHON := $(CURDIR)/$(VENV_PYTHON)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: build profile bench test lint clean rust binary
+.PHONY: build profile bench test lint install clean rust binary
 
 build: binary $(VENV)/extension.stamp
 
@@ -58,6 +60,16 @@ lint: rust $(VENV)/pins.stamp
 	cd pyext && "$(CURDIR)/$(VENV_PYTHON)" -m mypy
 	@command -v shellcheck > /dev/null || { echo 'make: shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
 	shellcheck $(SCRIPTS)
+
+# DESTDIR is for packagers.
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: binary
+	install -D $(PROF) $(DESTDIR)$(PREFIX)/bin/raptors-prof
+	install -d $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	$(PROF) man --out $(SHARE)/man/man1
+	$(PROF) completions bash > $(SHARE)/bash-completion/completions/raptors-prof
+	$(PROF) completions zsh > $(SHARE)/zsh/site-functions/_raptors-prof
+	$(PROF) completions fish > $(SHARE)/fish/vendor_completions.d/raptors-prof.fish
 
 clean:
 	cargo clean

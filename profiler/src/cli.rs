@@ -3,6 +3,8 @@
 //! Results go to stdout, everything else to stderr.
 
 mod compare;
+mod doctor;
+mod shell;
 mod suite;
 mod validate;
 
@@ -10,7 +12,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
@@ -75,9 +77,26 @@ enum Command {
         after_help = "Example: raptors-prof report results/runs/20261123T150000Z-sum-512x512-float32"
     )]
     Report(ReportOptions),
+    /// Tells what works on this machine, what is lost where something does not, and how to mend it
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
+    /// Prints what a shell needs to complete commands, options and values
+    #[command(after_help = shell::COMPLETIONS_EXAMPLES)]
+    Completions(shell::CompletionsArgs),
+    /// Prints the manual page, or writes those of all commands
+    #[command(after_help = shell::MAN_EXAMPLES)]
+    Man(shell::ManArgs),
 }
 
 const AFTER_HELP: &str = "\
+Examples:
+  raptors-prof --op broadcast_add --shape 512x512 --dtype float32     one cell: times, verdict, flame graphs
+  raptors-prof --op ops.py:Polynomial                                 two callables of your own
+  raptors-prof suite --preset 2d                                      many cells
+  raptors-prof record -o profile -- python3 app.py                    any program
+  raptors-prof doctor                                                 where something does not work
+  raptors-prof COMMAND --help                                         the options and examples of one command
+
 Exit codes: 0 done; 1 judged worse (compare, validate); 2 bad usage or bad input; 3 the environment denies what the job needs;
 4 the workload failed; 130 interrupted (what was gathered is written).";
 
@@ -133,6 +152,9 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             print(&format!("report: {}\n", outcome.path.display()))?;
             Ok(Exit::Done.into())
         }
+        (Some(Command::Doctor(args)), _) => doctor::run(&args),
+        (Some(Command::Completions(args)), _) => shell::completions(&args, Cli::command()),
+        (Some(Command::Man(args)), _) => shell::man(&args, Cli::command()),
         (None, Some(options)) => measure(options, command, &cli.output),
         (None, None) => Err(Error::Usage),
     }
@@ -195,9 +217,17 @@ fn print_json(summary: &impl Serialize) -> Result<(), Error> {
     print(&(json + "\n"))
 }
 
-/// A reader that closed the pipe (`| head`) has seen what it wanted.
 fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
+    write_to(&mut io::stdout().lock(), text)
+}
+
+/// Leaves out the colours of `text` where stdout is no terminal, or where the user wants none (`NO_COLOR`).
+fn print_styled(text: &str) -> Result<(), Error> {
+    write_to(&mut anstream::stdout().lock(), text)
+}
+
+/// A reader that closed the pipe (`| head`) has seen what it wanted.
+fn write_to(stdout: &mut impl Write, text: &str) -> Result<(), Error> {
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
@@ -215,8 +245,10 @@ fn message(text: std::fmt::Arguments) {
 /// clap's message: as it is for help, its first paragraph on one line for errors.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(&error.to_string())
-            .map_or_else(|error| error.exit().into(), |()| Exit::Done.into()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print_styled(&error.render().ansi().to_string())
+                .map_or_else(|error| error.exit().into(), |()| Exit::Done.into())
+        }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             message(format_args!("{error}"));
             Exit::BadInput.into()
@@ -241,7 +273,6 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

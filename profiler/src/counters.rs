@@ -172,6 +172,21 @@ impl Counters {
         self.denied.as_deref()
     }
 
+    /// Each event with whether it opened, and why not or what is left out of its count.
+    pub fn states(&self) -> Vec<(&'static str, Status, Option<String>)> {
+        let state = |slot: &Slot| match slot {
+            Slot::Open { user_only, .. } => (Status::Counted, user_only.then(user_only_reason)),
+            Slot::Closed { status, reason } => (*status, Some(reason.clone())),
+        };
+        let slots = self.slots.iter();
+        slots
+            .map(|(event, slot)| {
+                let (status, reason) = state(slot);
+                (*event, status, reason)
+            })
+            .collect()
+    }
+
     /// Starts to count.
     pub fn start(&mut self) -> Snapshot {
         for (_, slot) in &mut self.slots {
@@ -269,6 +284,10 @@ fn mend_kernel() -> &'static str {
     "set kernel.perf_event_paranoid to 1 or lower (sysctl), or grant CAP_PERFMON"
 }
 
+fn user_only_reason() -> String {
+    format!("user space only: {}", mend_kernel())
+}
+
 fn closed(error: &io::Error) -> Slot {
     if is_denial(error) {
         Slot::Closed {
@@ -315,9 +334,7 @@ fn reading(start: &Total, end: &Total, calls: u64) -> CounterReading {
         per_call: (calls > 0).then(|| value as f64 / calls as f64),
         time_enabled_ns: enabled,
         time_running_ns: running,
-        reason: last
-            .user_only
-            .then(|| format!("user space only: {}", mend_kernel())),
+        reason: last.user_only.then(user_only_reason),
     }
 }
 

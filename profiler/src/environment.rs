@@ -118,7 +118,8 @@ fn cpu_model() -> Option<String> {
     })
 }
 
-fn container() -> &'static str {
+/// `none`, or which kind of container this is.
+pub(crate) fn container() -> &'static str {
     if Path::new("/.dockerenv").exists() {
         return "docker";
     }

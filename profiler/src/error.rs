@@ -1,5 +1,6 @@
 //! What can end a command, and the exit code of each end.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::baseline::BaselineError;
@@ -76,6 +77,14 @@ pub enum Error {
     /// The result can't be printed; the run directory is there.
     #[error("can't write to stdout: {0}")]
     Stdout(std::io::Error),
+    /// The manual pages can't be written.
+    #[error("can't write manual pages to {}: {source}; --out takes an existing directory", .directory.display())]
+    ManPages {
+        /// Where.
+        directory: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Signals can't be handled.
     #[error("can't handle Ctrl-C: {0}")]
     Signals(#[from] ctrlc::Error),
@@ -85,7 +94,7 @@ impl Error {
     /// The exit code of this error.
     pub fn exit(&self) -> Exit {
         match self {
-            Error::Plan(_) | Error::Usage => Exit::BadInput,
+            Error::Plan(_) | Error::Usage | Error::ManPages { .. } => Exit::BadInput,
             Error::Worker(error) => of_worker(error),
             Error::RunDir(error) => of_run_dir(error),
             Error::Suite(error) => of_suite(error),

@@ -17,6 +17,7 @@
 //! - [`summary`], [`run_dir`] (filled in a [`scratch`] directory), [`outputs`], [`table`] and [`flamegraph`] are what leaves.
 //! - [`suite`] is many cells. [`document`] reads back what was written, [`report`] makes a page of it; [`fingerprint`] says whether two may be compared,
 //!   [`judge`] (pure) how: [`changes`] from one run or suite to the next, and [`validate`] against a [`baseline`] file or a number.
+//! - [`doctor`] tries all of it in small, and says how to mend what does not work.
 
 pub mod assemble;
 pub mod baseline;
@@ -24,6 +25,7 @@ pub mod changes;
 pub mod cli;
 pub mod compare;
 pub mod counters;
+pub mod doctor;
 pub mod document;
 pub mod environment;
 pub mod error;

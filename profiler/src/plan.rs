@@ -17,6 +17,7 @@ use std::time::Duration;
 use cell::BuiltInCell;
 pub use cell::{Backend, Cell, Dtype, Layout, Shape};
 use clap::ValueEnum;
+pub(crate) use memory::available as memory_left;
 pub use op::{BuiltIn, Op, OpParser, OwnOp};
 pub(crate) use options::LONGEST;
 pub use options::{BackendChoice, How, Options, Simd, Threads};

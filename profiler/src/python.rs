@@ -113,6 +113,11 @@ impl PythonReader {
         Ok(self.stacks.intern(frames))
     }
 
+    /// Whether the stacks are read by our own layout, confirmed by py-spy, rather than by py-spy.
+    pub fn is_own(&self) -> bool {
+        matches!(self.source, Source::Own(_))
+    }
+
     /// So many looks came when the memory was another function's already.
     pub fn late_looks(&self) -> u64 {
         match &self.source {

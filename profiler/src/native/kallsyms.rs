@@ -37,6 +37,11 @@ impl Kallsyms {
         Kallsyms { symbols }
     }
 
+    /// Whether no address has a name.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty()
+    }
+
     /// The function that holds `address`.
     pub fn find(&self, address: u64) -> Option<&str> {
         let after = self.symbols.partition_point(|(start, _)| *start <= address);

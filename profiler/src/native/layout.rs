@@ -105,6 +105,11 @@ impl CodeLayout {
             .checked_sub(segment.offset)
     }
 
+    /// Whether there are tables to walk stacks by.
+    pub fn has_unwind_tables(&self) -> bool {
+        self.eh_frame.is_some() || self.debug_frame.is_some()
+    }
+
     /// The tables that tell where registers are saved.
     pub fn tables(&self) -> Option<Tables> {
         let section = |section: &Option<Section>| {

@@ -58,6 +58,11 @@ impl Maps {
         self.mappings.insert(at, new);
     }
 
+    /// The mappings in the order of their addresses.
+    pub fn iter(&self) -> impl Iterator<Item = &Mapping> {
+        self.mappings.iter()
+    }
+
     /// Whether a file is mapped whose name `matches`.
     pub fn any_file(&self, matches: impl Fn(&str) -> bool) -> bool {
         let name = |mapping: &Mapping| {

@@ -46,7 +46,7 @@ fn needed(cell: &BuiltInCell, backends: usize) -> u128 {
 }
 
 /// Bytes that can still be had: the kernel's estimate, or what the cgroup's limit leaves where that is less.
-fn available() -> Option<u128> {
+pub(crate) fn available() -> Option<u128> {
     let machine = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| mem_available(&text));

@@ -16,10 +16,8 @@ const DEFAULT_RATE_HZ: u32 = 997;
 
 /// Options of both.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "How")]
 pub struct Common {
-    /// Directory of the result; new or empty [default: one under results/runs]
-    #[arg(short, long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
     /// Samples a second of every thread's CPU time; of events, only clocks and those of the hardware go by it [default: 997]
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -30,6 +28,9 @@ pub struct Common {
     /// Records where threads wait and for how long, instead of CPU time; the kernel must be open to sampling
     #[arg(long, conflicts_with_all = ["event", "rate"])]
     off_cpu: bool,
+    /// Directory of the result; new or empty [default: one under results/runs]
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    pub out: Option<PathBuf>,
 }
 
 impl Common {
@@ -56,18 +57,19 @@ impl Common {
 
 /// Options of `record`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What is recorded")]
 pub struct RecordOptions {
-    #[command(flatten)]
-    pub(super) common: Common,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<OsString>,
     /// Ends the recording, not the program, after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     duration: Option<f64>,
     /// Whether to record the processes that the program starts
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub(super) subprocesses: bool,
-    /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    pub(super) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(super) common: Common,
 }
 
 impl RecordOptions {
@@ -88,6 +90,7 @@ impl RecordOptions {
 
 /// Options of `attach`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What is recorded")]
 pub struct AttachOptions {
     /// The process
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]

@@ -238,18 +238,18 @@ impl SamplingEvents {
         self.cpus.iter().copied().zip(rings)
     }
 
+    /// Size of the smallest ring, bytes.
+    pub fn ring_bytes(&self) -> usize {
+        let rings = self.per_cpu.iter().map(|(_, ring)| ring.bytes());
+        rings.min().unwrap_or(0)
+    }
+
     /// How long samples may come at full rate until half of a ring is full; no time where they come as the events do.
-    pub(super) fn patience(&self) -> Duration {
+    pub fn patience(&self) -> Duration {
         let Some(rate_hz) = self.request.rate_hz else {
             return Duration::ZERO;
         };
-        let smallest = self
-            .per_cpu
-            .iter()
-            .map(|(_, ring)| ring.bytes())
-            .min()
-            .unwrap_or(0);
-        let samples = smallest / 2 / SAMPLE_BYTES;
+        let samples = self.ring_bytes() / 2 / SAMPLE_BYTES;
         Duration::from_secs_f64(samples as f64 / f64::from(rate_hz))
     }
 
@@ -314,7 +314,7 @@ fn map_rings(events: &[Counter]) -> io::Result<Vec<Ring>> {
 }
 
 /// CPUs from a list such as `0-3,5` in `/sys/devices/system/cpu/online`.
-fn online_cpus() -> io::Result<Vec<usize>> {
+pub(crate) fn online_cpus() -> io::Result<Vec<usize>> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
     parse_cpu_list(text.trim())
         .ok_or_else(|| io::Error::other(format!("unreadable CPU list {text:?}")))
