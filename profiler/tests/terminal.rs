@@ -35,7 +35,8 @@ fn on_terminal(command: &mut Command, line: &str) -> Output {
             None => script.env_remove(name),
         };
     }
-    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    // In CI a dumb terminal is taken for one that shows colours in its log.
+    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
         script.env_remove(variable);
     }
     script.env("TERM", "xterm").output().unwrap()
