@@ -59,7 +59,7 @@ lint: rust $(VENV)/pins.stamp
 	cd scripts && "$(CURDIR)/$(VENV_PYTHON)" -m mypy --strict bench.py bench_peers.py
 	cd pyext && "$(CURDIR)/$(VENV_PYTHON)" -m mypy
 	@command -v shellcheck > /dev/null || { echo 'make: shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
-	shellcheck $(SCRIPTS)
+	shellcheck -x $(SCRIPTS)
 
 # DESTDIR is for packagers.
 SHARE = $(DESTDIR)$(PREFIX)/share
@@ -91,7 +91,7 @@ $(VENV)/created.stamp $(BENCH)/created.stamp:
 	$(PYTHON) -m venv --clear $(@D)
 	@touch $@
 
-$(VENV)/pins.stamp: $(PINS) $(VENV)/created.stamp
+$(VENV)/pins.stamp: $(PINS) pyext/requirements-numpy.txt $(VENV)/created.stamp
 	$(VENV_PYTHON) -m pip install -q -r $(PINS)
 	@touch $@
 
