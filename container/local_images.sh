@@ -5,8 +5,8 @@
 #
 # Usage: container/local_images.sh [SUITE [MIRROR]]      [default: bookworm]; as root, for debootstrap
 #
-# What this machine needs to reach its package registries (certificates, pip.conf, cargo's config.toml) goes into these
-# images, and with them nowhere else.
+# This machine's certificates go into the base, cargo's config.toml into the image of the toolchain, of which nothing is in
+# the final image.
 set -euo pipefail
 
 suite=${1-bookworm}
@@ -19,7 +19,6 @@ debootstrap --variant=minbase --components="$components" --include=ca-certificat
     > "$work/log" || { cat "$work/log" >&2; exit 1; }
 certificates=/etc/ssl/certs/ca-certificates.crt
 cp "$certificates" "$work/rootfs$certificates"
-[[ ! -f /etc/pip.conf ]] || cp /etc/pip.conf "$work/rootfs/etc/"
 rm -rf "$work/rootfs/var/cache/apt/archives"/*.deb
 tar -C "$work/rootfs" -c . | docker import --change "ENV PIP_CERT=$certificates" - raptors-local/base
 

@@ -18,6 +18,7 @@
 #
 # Environment
 #   BASE_IMAGE, RUST_IMAGE           images that `build` starts from [default: those of container/Dockerfile]
+#   PIP_INDEX_URL                    where `build` finds Python packages [default: pip's]
 #   RAPTORS_THREADS, RAPTORS_SIMD    threads [default: all that the container may use] and instruction set [default: auto]
 #
 # The exit code is that of the command.
@@ -28,7 +29,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 build() {
     need docker docker.io
     # A build argument without a value is taken from the environment, if it is there.
-    docker build --build-arg BASE_IMAGE --build-arg RUST_IMAGE "$@" \
+    docker build --build-arg BASE_IMAGE --build-arg RUST_IMAGE --build-arg PIP_INDEX_URL "$@" \
         --file "$root/container/Dockerfile" --tag "$image" "$root"
 }
 
