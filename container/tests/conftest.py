@@ -18,7 +18,8 @@ SOMEONE = 4711
 
 HARDENED = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only", "--tmpfs", "/tmp"]
 OUR_SECCOMP = ["--security-opt", f"seccomp={ROOT / 'container/seccomp.json'}"]
-SMALL = ["--op", "scale", "--shape", "64x64", "--dtype", "float32", "--max-time", "4"]
+CELL = ["--op", "scale", "--shape", "64x64", "--dtype", "float32", "--max-time", "4"]
+SMALL = [*CELL, "--out", "/tmp/run"]
 
 
 class Done(NamedTuple):
