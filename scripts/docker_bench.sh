@@ -28,6 +28,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 build() {
     need docker docker.io
+    ask_engine
     # A build argument without a value is taken from the environment, if it is there.
     docker build --build-arg BASE_IMAGE --build-arg RUST_IMAGE --build-arg PIP_INDEX_URL "$@" \
         --file "$root/container/Dockerfile" --tag "$image" "$root"

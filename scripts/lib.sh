@@ -50,7 +50,7 @@ find_compose() {
     elif have docker-compose; then
         compose=(docker-compose)
     else
-        fail 3 "neither 'docker compose' nor docker-compose is there: apt-get install docker-compose ($found)"
+        fail 3 "neither 'docker compose' (${found%%$'\n'*}) nor docker-compose is there: apt-get install docker-compose"
     fi
     compose+=(--project-name "$image" --file compose.yaml)
 }
@@ -71,8 +71,16 @@ make_for_bench() { # DIR
     ((EUID != 0)) || chown "$(bench_user)" "$1"
 }
 
+# Old versions of compose answer with a page of Python where the engine doesn't.
+ask_engine() {
+    local answer
+    answer=$(docker version --format '{{.Server.Version}}' 2>&1) \
+        || fail 3 "the Docker Engine does not answer: ${answer##*$'\n'}"
+}
+
 prepare() {
     find_compose
+    ask_engine
     make_for_bench "$root/results/runs"
     make_for_bench "$root/docs/profiles"
     RAPTORS_ROOT=$root
@@ -85,6 +93,7 @@ prepare() {
 # Runs a command in a container of the image, with its exit code.
 in_container() { # [compose's OPTIONS] -- COMMAND ARGUMENTS...
     prepare
+    [[ -n $(docker image ls --quiet "$image") ]] || fail 3 "there is no image $image: scripts/docker_bench.sh build makes it"
     local options=(--rm)
     [[ -t 0 && -t 1 ]] || options+=(-T)
     while [[ $1 != -- ]]; do

@@ -168,6 +168,15 @@ def test_shell_is_interactive(clone: Clone) -> None:
     assert done.returncode == 5
 
 
+def test_an_engine_that_does_not_answer_is_told_in_a_line(clone: Clone) -> None:
+    for arguments in ("build",), ("run", "true"), ("shell",):
+        script = clone.path / "scripts/docker_bench.sh"
+        done = call("env", "DOCKER_HOST=unix:///nonexistent.sock", script, *arguments, user=clone.user)
+        assert done.code == 3
+        assert len(done.stderr.splitlines()) == 1
+        assert "the Docker Engine does not answer" in done.stderr
+
+
 def test_bad_usage_is_told(clone: Clone) -> None:
     for arguments in ([], ["fly"], ["run"], ["profile", "sum"]):
         done = clone.script("docker_bench.sh", *arguments)
@@ -187,6 +196,9 @@ def test_zz_clean_leaves_nothing(clone: Clone) -> None:
         assert done.code == 0, done.stderr
         assert call("docker", "image", "ls", "-q", f"{IMAGE}:latest").stdout == ""
         assert clone.script("docker_bench.sh", "clean").code != 0
+        without = clone.script("docker_bench.sh", "run", "true")
+        assert without.code == 3
+        assert "scripts/docker_bench.sh build" in without.stderr
     finally:
         subprocess.run(["docker", "tag", f"{IMAGE}:kept", IMAGE], check=True)
         subprocess.run(["docker", "image", "rm", f"{IMAGE}:kept"], check=True, capture_output=True)
