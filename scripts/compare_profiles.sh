@@ -28,7 +28,7 @@ jq --raw-output '
       (.backends | to_entries[]
        | "",
          "\(.key): \(.value.sampling.in_op // 0) samples in the op",
-         ((.value.top // [])[] | "\(.self | percent)\t\(.frame)")),
+         ((.value.top // [])[:8][] | "\(.self | percent)\t\(.frame)")),
       ""' "$run/summary.json"
 
 "$(dirname "${BASH_SOURCE[0]}")/counters.sh" "$run" | column -t -s $'\t'
