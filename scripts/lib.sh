@@ -93,7 +93,7 @@ prepare() {
 # Runs a command in a container of the image, with its exit code.
 in_container() { # [compose's OPTIONS] -- COMMAND ARGUMENTS...
     prepare
-    [[ -n $(docker image ls --quiet "$image") ]] || fail 3 "there is no image $image: scripts/docker_bench.sh build makes it"
+    [[ -n $(docker image ls --quiet "$image:latest") ]] || fail 3 "there is no image $image: scripts/docker_bench.sh build makes it"
     local options=(--rm)
     [[ -t 0 && -t 1 ]] || options+=(-T)
     while [[ $1 != -- ]]; do
