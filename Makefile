@@ -3,6 +3,7 @@
 #   make test                                                    every check and every test
 #   make bench ARGS=--quick                                      every kernel against NumPy, numexpr, torch and numba
 #   make install PREFIX=~/.local                                 the command, its manual pages and completions
+#   make test-container                                          the image and the scripts on a Docker Engine, where one answers
 #   make build | lint | clean
 
 SHELL := /bin/bash
@@ -33,7 +34,7 @@ SCRIPTS := .ci/run $(shell grep -lrsE '^\#!.*\b(ba)?sh\b' scripts container)
 export PYO3_PYTHON := $(CURDIR)/$(VENV_PYTHON)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: build profile bench test lint install clean rust binary
+.PHONY: build profile bench test test-container lint install clean rust binary
 
 build: binary $(VENV)/extension.stamp
 
@@ -48,6 +49,9 @@ test: lint build
 	cargo test --locked -p raptors-kernels --features scalar
 	$(VENV_PYTHON) -m pytest pyext
 
+test-container: build
+	container/tests/run.sh "$(CURDIR)/$(VENV_PYTHON)" "$(abspath $(PROF))"
+
 lint: rust $(VENV)/pins.stamp
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -57,9 +61,10 @@ lint: rust $(VENV)/pins.stamp
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy --strict profiler/src/worker.py
 	cd scripts && "$(CURDIR)/$(VENV_PYTHON)" -m mypy --strict bench.py bench_peers.py
+	$(VENV_PYTHON) -m mypy --strict container/tests/*.py
 	cd pyext && "$(CURDIR)/$(VENV_PYTHON)" -m mypy
 	@command -v shellcheck > /dev/null || { echo 'make: shellcheck is missing: apt-get install shellcheck' >&2; exit 1; }
-	shellcheck $(SCRIPTS)
+	shellcheck -x $(SCRIPTS)
 
 # DESTDIR is for packagers.
 SHARE = $(DESTDIR)$(PREFIX)/share
@@ -91,7 +96,7 @@ $(VENV)/created.stamp $(BENCH)/created.stamp:
 	$(PYTHON) -m venv --clear $(@D)
 	@touch $@
 
-$(VENV)/pins.stamp: $(PINS) $(VENV)/created.stamp
+$(VENV)/pins.stamp: $(PINS) pyext/requirements-numpy.txt $(VENV)/created.stamp
 	$(VENV_PYTHON) -m pip install -q -r $(PINS)
 	@touch $@
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::{CounterReading, Status};
-use crate::plan::Plan;
+use crate::plan::{Plan, memory};
 use crate::worker::{Choice, Hello, Ready};
 
 /// Machine, kernel, interpreter and libraries of a run. What could not be found out is None.
@@ -18,6 +18,9 @@ pub struct Environment {
     pub cpu: Option<String>,
     /// Logical CPUs that the run may use.
     pub cores: Option<usize>,
+    /// Bytes of memory that the cgroup allows; None without a limit.
+    #[serde(default)]
+    pub memory_limit: Option<u64>,
     /// Release of the kernel.
     pub kernel: Option<String>,
     /// `none`, or which kind of container.
@@ -61,6 +64,7 @@ impl Environment {
         Environment {
             cpu: cpu_model(),
             cores: std::thread::available_parallelism().ok().map(usize::from),
+            memory_limit: memory::cgroup_limit(),
             kernel: read("/proc/sys/kernel/osrelease"),
             container: container().to_owned(),
             perf_event_paranoid: read("/proc/sys/kernel/perf_event_paranoid")

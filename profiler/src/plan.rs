@@ -4,7 +4,7 @@
 //! Out: a [`Plan`] that every later step reads and none changes.
 
 mod cell;
-mod memory;
+pub(crate) mod memory;
 mod op;
 mod options;
 mod profiling;

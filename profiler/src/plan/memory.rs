@@ -61,8 +61,39 @@ fn mem_available(meminfo: &str) -> Option<u128> {
     Some(kibibytes * 1024)
 }
 
+/// Bytes that the cgroup allows, by the tightest limit on the way from ours to the root; None without a limit.
+pub(crate) fn cgroup_limit() -> Option<u64> {
+    let limit = least_of_cgroups(limit)?;
+    u64::try_from(limit).ok()
+}
+
 /// The least that any limit on the way from our cgroup to the root leaves; None without a limit.
 fn cgroup_available() -> Option<u128> {
+    least_of_cgroups(left)
+}
+
+/// The files of a version of cgroups.
+struct Files {
+    limit: &'static str,
+    usage: &'static str,
+}
+
+const V2: Files = Files {
+    limit: "memory.max",
+    usage: "memory.current",
+};
+
+const V1: Files = Files {
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
+};
+
+/// Without a limit, the first version of cgroups has the largest number of whole pages.
+const NO_LIMIT: u128 = 1 << 62;
+
+type Measure = fn(&Path, &Files) -> Option<u128>;
+
+fn least_of_cgroups(measure: Measure) -> Option<u128> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let unified = Path::new("/sys/fs/cgroup");
     let v1 = Path::new("/sys/fs/cgroup/memory");
@@ -70,32 +101,37 @@ fn cgroup_available() -> Option<u128> {
         .filter_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
             match (fields.next()?, fields.next()?) {
-                ("", path) => Some(least(unified, path, "memory.max", "memory.current")),
-                (controllers, path) if controllers.split(',').any(|name| name == "memory") => Some(
-                    least(v1, path, "memory.limit_in_bytes", "memory.usage_in_bytes"),
-                ),
+                ("", path) => least(unified, path, &V2, measure),
+                (controllers, path) if controllers.split(',').any(|name| name == "memory") => {
+                    least(v1, path, &V1, measure)
+                }
                 _ => None,
             }
         })
-        .flatten()
         .min()
 }
 
-fn least(root: &Path, path: &str, limit: &str, usage: &str) -> Option<u128> {
+fn least(root: &Path, path: &str, files: &Files, measure: Measure) -> Option<u128> {
     let own = root.join(path.trim_start_matches('/'));
     let within = own
         .ancestors()
         .take_while(|directory| directory.starts_with(root));
     within
-        .filter_map(|directory| left(directory, limit, usage))
+        .filter_map(|directory| measure(directory, files))
         .min()
 }
 
+fn limit(directory: &Path, files: &Files) -> Option<u128> {
+    let text = std::fs::read_to_string(directory.join(files.limit)).ok()?;
+    let limit = text.trim().parse().ok()?;
+    (limit < NO_LIMIT).then_some(limit)
+}
+
 /// What the limit of one cgroup leaves, counting the page cache that can be dropped as free.
-fn left(directory: &Path, limit: &str, usage: &str) -> Option<u128> {
+fn left(directory: &Path, files: &Files) -> Option<u128> {
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
-    let limit: u128 = read(limit)?.trim().parse().ok()?;
-    let usage: u128 = read(usage)?.trim().parse().ok()?;
+    let limit = limit(directory, files)?;
+    let usage: u128 = read(files.usage)?.trim().parse().ok()?;
     let cache = read("memory.stat")
         .and_then(|text| inactive_file(&text))
         .unwrap_or(0);
@@ -175,16 +211,20 @@ mod tests {
         write(&inner, "memory.current", "10\n");
         write(&outer, "memory.max", "1000\n");
         write(&outer, "memory.current", "400\n");
-        let least = || {
-            least(
-                root.path(),
-                "/pod/container",
-                "memory.max",
-                "memory.current",
-            )
-        };
-        assert_eq!(least(), Some(600));
+        let of = |measure| least(root.path(), "/pod/container", &V2, measure);
+        assert_eq!(of(left), Some(600));
         write(&outer, "memory.stat", "anon 300\ninactive_file 100\n");
-        assert_eq!(least(), Some(700));
+        assert_eq!(of(left), Some(700));
+        assert_eq!(of(limit), Some(1000));
+    }
+
+    #[test]
+    fn the_largest_number_is_no_limit() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |text: &str| std::fs::write(root.path().join(V1.limit), text).unwrap();
+        write("9223372036854771712\n");
+        assert_eq!(limit(root.path(), &V1), None);
+        write("67108864\n");
+        assert_eq!(limit(root.path(), &V1), Some(64 << 20));
     }
 }

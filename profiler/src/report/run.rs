@@ -344,6 +344,12 @@ fn environment(summary: &Summary) -> Vec<(&'static str, String)> {
                 .cores
                 .map_or_else(unknown, |cores| cores.to_string()),
         ),
+        (
+            "Memory limit",
+            environment
+                .memory_limit
+                .map_or_else(|| "none".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
+        ),
         ("Kernel", text(&environment.kernel)),
         ("Container", environment.container.clone()),
         ("Hardware counters", pmu.to_owned()),
