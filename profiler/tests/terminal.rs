@@ -51,7 +51,7 @@ fn colours_are_for_terminals_and_for_those_who_want_them() {
     let home = temporary();
     for arguments in ["--help", "doctor --python /bin/true"] {
         let shown = |before: &str, after: &str| {
-            let line = format!("{before} {BINARY} {arguments} {after}");
+            let line = format!("{before} '{BINARY}' {arguments} {after}");
             let output = on_terminal(&mut raptors_prof(home.path()), &line);
             assert!(!output.stdout.is_empty());
             stdout(&output)
@@ -69,7 +69,7 @@ fn progress_is_for_terminals_and_never_in_json() {
     let job =
         "--op sum --shape 8 --dtype float64 --backend numpy --max-time 1 --min-samples 0 --json";
     let run = |out: &str, rest: &str| {
-        let line = format!("{BINARY} {job} -o {out} {rest}");
+        let line = format!("'{BINARY}' {job} -o {out} {rest}");
         let output = on_terminal(&mut with_fake_numpy(home.path()), &line);
         assert!(
             matches!(output.status.code(), Some(0 | 3)),

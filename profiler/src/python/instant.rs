@@ -209,14 +209,14 @@ impl Instant<'_> {
             let code = chain.first().map(|leaf| leaf.code);
             told.is_none_or(|(told, _)| Some(told) == code)
         };
-        let found = match runs(&first) {
-            true => Ok(first),
-            false => chains.find(runs).ok_or(first),
+        let chain = match runs(&first) {
+            true => first,
+            false => chains.find(runs).unwrap_or(first),
         };
-        match found {
-            Ok(chain) => Some(self.seen(with_instruction(chain, told))),
-            Err(first) => self.settled(first, told?),
-        }
+        let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
+        let caller = functions.nth(1).map(|frame| frame.code);
+        let chain = self.fitted(innermost, chain, caller)?;
+        Some(self.seen(chain))
     }
 
     /// What may be the innermost frame of call number `index`, the likeliest first, where the call is `now` in these frames: what
@@ -243,21 +243,6 @@ impl Instant<'_> {
             self.learned.calls_seen.insert((caller.code, leaf.code));
         }
         chain
-    }
-
-    /// The innermost frame and the instruction don't belong together. That is so for a moment in each call and return, between
-    /// two functions of which one calls the other. Else another function runs in that frame by now; its caller may be another's
-    /// too, so it counts only if it was seen to call the function that the sample tells.
-    fn settled(&mut self, chain: Vec<RawFrame>, told: (u64, u64)) -> Option<Vec<RawFrame>> {
-        let code = told.0;
-        let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
-        let leaf = functions.next()?.code;
-        let calls = |caller, function| self.learned.calls_seen.contains(&(caller, function));
-        if calls(leaf, code) || calls(code, leaf) {
-            return Some(chain);
-        }
-        self.learned.late_looks += 1;
-        calls(functions.next()?.code, code).then(|| with_instruction(chain, Some(told)))
     }
 
     /// The frames from `top` on, if the entry frames among them are these (from root to leaf; of a cut stack the innermost).
@@ -368,15 +353,6 @@ impl Instant<'_> {
         words.retain(|word| *word % 8 == 0 && USER_SPACE.contains(word));
         words
     }
-}
-
-/// The frames with the code and instruction that the innermost was at, where the sample tells.
-fn with_instruction(mut chain: Vec<RawFrame>, told: Option<(u64, u64)>) -> Vec<RawFrame> {
-    if let (Some((code, instruction)), Some(leaf)) = (told, chain.first_mut()) {
-        leaf.code = code;
-        leaf.instruction = instruction;
-    }
-    chain
 }
 
 /// The functions of the evaluator call whose entry frame is at `entry`, from leaf to root.
