@@ -1,7 +1,7 @@
 //! Names of code objects: what a frame's code and instruction are called. Each is read once and looked at again from time to
 //! time, since another code object may come to lie where one was.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,12 +22,23 @@ const BYTES_START: u64 = 32;
 /// Longer names and tables are none.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// How far before an instruction its code object is looked for, the farthest first: not all of it may be mapped.
+const REACHES: [u64; 3] = [16 << 10, 4 << 10, 1 << 10];
+/// So many pointers are remembered to have been looked up.
+const MAX_SEARCHED: usize = 10_000;
+/// Where objects may begin.
+const OBJECT_ALIGNMENT: u64 = 16;
+/// An object's class.
+const CLASS: u64 = 8;
+
 /// The code objects of one process that were met so far.
 #[derive(Debug, Default)]
 pub struct CodeNames {
     known: HashMap<u64, Code>,
     /// Where the instructions of each begin and end.
     instructions: BTreeMap<u64, (u64, u64)>,
+    /// Pointers into no code object that is known, looked up already.
+    searched: HashSet<u64>,
 }
 
 #[derive(Debug)]
@@ -83,6 +94,34 @@ impl CodeNames {
         let offset = Some(layout.frame_words).filter(|offset| *offset != 0)?;
         let words = word_at(&code.header, offset)?;
         Some(8 * (words & 0xffff_ffff))
+    }
+
+    /// Meets the code object in whose instructions `pointer` points. From 3.11 on the instructions are a part of the object, so it begins
+    /// before them. Each pointer is looked up once.
+    pub fn search(&mut self, memory: Memory, layout: &Layout, pointer: u64) -> Option<()> {
+        let inside = layout.line_table_kind == LineTable::Locations;
+        if !inside || self.at(layout, pointer).is_some() || !self.searched.insert(pointer) {
+            return None;
+        }
+        if self.searched.len() > MAX_SEARCHED {
+            self.searched.clear();
+        }
+        let class = word_at(&self.known.values().next()?.header, CLASS)?;
+        let end = pointer - pointer % OBJECT_ALIGNMENT;
+        let before = |reach: &u64| {
+            let start = end.checked_sub(*reach)?;
+            Some((start, memory.bytes(start, usize::try_from(*reach).ok()?)?))
+        };
+        let (start, bytes) = REACHES.iter().find_map(before)?;
+        let places = (end - start) / OBJECT_ALIGNMENT;
+        let objects = (0..places).rev().map(|place| place * OBJECT_ALIGNMENT);
+        let codes: Vec<u64> = objects
+            .filter(|offset| word_at(&bytes, offset + CLASS) == Some(class))
+            .collect();
+        codes.into_iter().find_map(|offset| {
+            self.meet(memory, layout, start + offset)?;
+            self.at(layout, pointer).map(|_| ())
+        })
     }
 
     /// Reads the code object at `address` unless it is known; `None` where there is none.

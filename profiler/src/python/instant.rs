@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use super::code::CodeNames;
 use super::frames::{Frames, Kind, RawFrame};
 use super::layout::{Layout, Linkage};
+use super::memory::Memory;
 use super::place::{EvaluatorCall, Evidence, Place, Pointer};
 
 /// What looks teach of an interpreter.
@@ -36,7 +37,9 @@ pub struct Instant<'a> {
     /// Frames as the memory has them.
     pub frames: &'a mut Frames,
     /// The code objects that were met.
-    pub codes: &'a CodeNames,
+    pub codes: &'a mut CodeNames,
+    /// Where more of them are.
+    pub memory: Memory,
     /// What was learned before.
     pub learned: &'a mut Learned,
     /// What the sample says.
@@ -159,9 +162,9 @@ impl Instant<'_> {
     }
 
     /// The frames of call number `index` with the instruction that the sample tells. Where that is another function's than the innermost
-    /// frame's, the two don't belong together. While the evaluator itself runs, that is so for a moment in each call and return,
-    /// between two functions of which one calls the other. Else another function runs in that frame by now; its `caller` may be another's
-    /// too, so it counts only if it was seen to call the function that the sample tells.
+    /// frame's, either the sample is between two functions of which one calls the other, as in each call and return for a moment; or
+    /// another function runs in that frame by now. Its `caller` may be another's too then, so it counts only if it was seen to call the
+    /// function that the sample tells. Where both may be, it is the first if the evaluator itself runs, and the second if C code does.
     fn fitted(
         &mut self,
         index: usize,
@@ -176,11 +179,15 @@ impl Instant<'_> {
         let calls = |caller, function| self.learned.calls_seen.contains(&(caller, function));
         let runs = self.evidence.calls[index].runs;
         if code != leaf.code {
-            if runs && (calls(leaf.code, code) || calls(code, leaf.code)) {
+            let between = calls(leaf.code, code) || calls(code, leaf.code);
+            let taken = caller.is_some_and(|caller| calls(caller, code));
+            if between && (runs || !taken) {
                 return Some(frames);
             }
             self.learned.late_looks += 1;
-            caller.filter(|caller| calls(*caller, code))?;
+            if !taken {
+                return None;
+            }
         }
         leaf.code = code;
         leaf.instruction = instruction;
@@ -261,6 +268,9 @@ impl Instant<'_> {
             let runs = usize::from(call.runs);
             let words = self.evidence.words_of_call(index);
             let pointer = &mut self.learned.pointers[runs];
+            if let Some(pointer) = pointer.known_of(&words) {
+                self.codes.search(self.memory, self.layout, pointer);
+            }
             if !pointer.is_settled() {
                 let codes = words.iter().map(|word| self.codes.at(self.layout, *word));
                 pointer.score(codes.map(|code| code.is_some()));

@@ -135,7 +135,8 @@ impl StackReader {
         let mut instant = Instant {
             layout: &self.layout,
             frames: &mut self.frames,
-            codes: &self.names,
+            codes: &mut self.names,
+            memory: self.memory,
             learned: &mut self.learned,
             evidence,
         };
