@@ -221,7 +221,6 @@ impl Loop {
         }
         records.sort_by_key(|(time_ns, ..)| *time_ns);
         self.early = records.split_off(records.partition_point(|(time_ns, ..)| *time_ns <= began));
-        self.recording.targets.iter_mut().for_each(Target::refresh);
         let mut drained = Drained::default();
         for record in records {
             self.take(record, &mut drained);
@@ -241,10 +240,12 @@ impl Loop {
         match record {
             Record::Sample(sample) => {
                 let index = programs.of(sample.pid);
+                if drained.targets.insert(index) {
+                    self.recording.targets[index].refresh();
+                }
                 if self.sample(index, sample) {
                     drained.python_cpu = Some(cpu);
                 }
-                drained.targets.insert(index);
             }
             Record::Lost(count) => self.recording.lost += count,
             Record::Map { pid, mapping } => programs.get(pid).map(mapping),
