@@ -4,6 +4,7 @@
 
 mod compare;
 mod doctor;
+mod referee;
 mod shell;
 mod suite;
 mod validate;
@@ -80,6 +81,9 @@ enum Command {
     /// Tells what works on this machine, what is lost where something does not, and how to mend it
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
+    /// Compares two callables of the process at the other end of stdin and stdout, for the Python package
+    #[command(hide = true)]
+    Referee(referee::RefereeArgs),
     /// Prints what a shell needs to complete commands, options and values
     #[command(after_help = shell::COMPLETIONS_EXAMPLES)]
     Completions(shell::CompletionsArgs),
@@ -153,6 +157,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             Ok(Exit::Done.into())
         }
         (Some(Command::Doctor(args)), _) => doctor::run(&args),
+        (Some(Command::Referee(args)), _) => referee::run(&args),
         (Some(Command::Completions(args)), _) => shell::completions(&args, Cli::command()),
         (Some(Command::Man(args)), _) => shell::man(&args, Cli::command()),
         (None, Some(options)) => measure(options, command, &cli.output),

@@ -8,6 +8,7 @@ use crate::changes::ChangesError;
 use crate::document::DocumentError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::referee::RefereeError;
 use crate::report::ReportError;
 use crate::run_dir::RunDirError;
 use crate::sampling::event_names::EventError;
@@ -68,6 +69,9 @@ pub enum Error {
     /// There is no recording.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Two callables of another process were not compared.
+    #[error(transparent)]
+    Referee(#[from] RefereeError),
     /// There is no report.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -104,6 +108,7 @@ impl Error {
                 Exit::BadInput
             }
             Error::Record(error) => of_recording(error),
+            Error::Referee(error) => of_referee(error),
             Error::Report(error) => of_report(error),
             Error::Signals(_) | Error::Stdout(_) => Exit::Denied,
         }
@@ -154,6 +159,15 @@ fn of_report(error: &ReportError) -> Exit {
         | ReportError::Taken { .. }
         | ReportError::Unwritable { .. } => Exit::BadInput,
         ReportError::Random(_) | ReportError::Render(_) => Exit::Denied,
+    }
+}
+
+fn of_referee(error: &RefereeError) -> Exit {
+    match error {
+        RefereeError::Ended => Exit::WorkloadFailed,
+        RefereeError::Protocol { .. } => Exit::BadInput,
+        RefereeError::Pipe(_) => Exit::Denied,
+        RefereeError::Interrupted => Exit::Interrupted,
     }
 }
 

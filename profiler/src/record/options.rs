@@ -98,6 +98,9 @@ pub struct AttachOptions {
     /// How many seconds to record
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
     duration: f64,
+    /// For programs: says `sampling` on stdout once it does, and goes on until a byte or the end comes on stdin
+    #[arg(long, hide = true, conflicts_with = "duration")]
+    pub(super) until_told: bool,
     /// Whether to record the processes that it starts meanwhile
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub(super) subprocesses: bool,
@@ -106,8 +109,9 @@ pub struct AttachOptions {
 }
 
 impl AttachOptions {
-    pub(super) fn duration(&self) -> Duration {
-        Duration::from_secs_f64(self.duration)
+    /// `None`: until it is told.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        (!self.until_told).then(|| Duration::from_secs_f64(self.duration))
     }
 }
 
