@@ -1,10 +1,10 @@
 """Profiles of a block of Python code, and verdicts on two callables, by the command raptors-prof.
 
-    with raptors_prof.profile("out") as p:
-        work()
-    p.top()
+with raptors_prof.profile("out") as p:
+    work()
+p.top()
 
-    raptors_prof.compare(lambda: a + b, lambda: raptors.add(a, b))
+raptors_prof.compare(lambda: a + b, lambda: raptors.add(a, b))
 """
 
 from __future__ import annotations

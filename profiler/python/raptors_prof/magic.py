@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 from IPython.display import display
 
-from .profiling import profile
+from .profiling import Profile, tool_options
 
 
 @magics_class
@@ -25,24 +26,27 @@ class RaptorsProfMagics(Magics):
     def raptors_prof(self, line: str, cell: str) -> None:
         """Run the cell in a profile, and show that."""
         options = parse_argstring(self.raptors_prof, line)
-        steps = self._compiled(cell)
-        profiled = profile(options.out, rate=options.rate, event=options.event, off_cpu=options.off_cpu)
+        name, steps = self._compiled(cell)
+        title = f"In [{self.shell.execution_count}]"
+        # Of what runs the cell, nothing is of interest.
+        root = f"--root-frame=<module> ({os.path.basename(name)}:"
+        profiled = Profile(options.out, title, [root, *tool_options(options.rate, options.event, options.off_cpu)])
         try:
             with profiled:
                 for step in steps:
-                    exec(step, self.shell.user_ns)
+                    exec(step, self.shell.user_ns)  # noqa: S102 - it is the user's own
         finally:
             if profiled.done:
                 display(profiled)
 
-    def _compiled(self, cell: str) -> list[Any]:
-        """Compile the cell, with what IPython understands beyond Python; as in any cell, the value of a last expression is shown."""
+    def _compiled(self, cell: str) -> tuple[str, list[Any]]:
+        """Return the cell's name and its steps, with what IPython understands beyond Python; as in any cell, the value of a last expression is shown."""
         compiler = self.shell.compile
         source = self.shell.transform_cell(cell)
         name = compiler.cache(source)
         body = self.shell.transform_ast(ast.parse(source, name)).body
         last = [body.pop()] if body and isinstance(body[-1], ast.Expr) else []
-        return [
+        return name, [
             compiler(ast.Module(body, type_ignores=[]), name, "exec"),
             compiler(ast.Interactive(last), name, "single"),
         ]

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import warnings
 import weakref
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import pandas as pd
+    from typing_extensions import Self
+
+#: A taller flame graph is scrolled in a notebook; in pixels.
+TALLEST = 600
 
 #: A share of the samples: of the frame itself, and with what it called.
-TopFrame = TypedDict("TopFrame", {"frame": str, "self": float, "total": float})
+TopFrame = TypedDict("TopFrame", {"frame": str, "self": float, "total": float})  # noqa: UP013 - `self` is the word of summary.json
 
 #: The profile that is under way in a process. A fork has none of its own.
 _under_way: dict[int, Profile] = {}
@@ -56,6 +61,13 @@ def profile(
     subprocesses
         Whether to profile the processes that the block starts too.
     """
+    block = sys._getframe(1)
+    title = f"{os.path.basename(block.f_code.co_filename)}:{block.f_lineno}"
+    return Profile(out, title, tool_options(rate, event, off_cpu, subprocesses))
+
+
+def tool_options(rate: int | None, event: str | None, off_cpu: bool, subprocesses: bool = True) -> list[str]:
+    """Return what `attach` is to be told."""
     options = [f"--subprocesses={str(subprocesses).lower()}"]
     if rate is not None:
         options.append(f"--rate={rate}")
@@ -63,14 +75,14 @@ def profile(
         options.append(f"--event={event}")
     if off_cpu:
         options.append("--off-cpu")
-    return Profile(out, options)
+    return options
 
 
 class Profile:
     """What was seen of a block. Made by `profile`."""
 
-    def __init__(self, out: str | os.PathLike[str] | None, options: list[str]) -> None:
-        self._options = options
+    def __init__(self, out: str | os.PathLike[str] | None, title: str, options: list[str]) -> None:
+        self._options = [f"--title={title}", *options]
         self._pid = os.getpid()
         self._process: subprocess.Popen[str] | None = None
         self._summary: dict[str, Any] | None = None
@@ -81,7 +93,7 @@ class Profile:
         else:
             self.directory = Path(out).absolute()
 
-    def __enter__(self) -> Profile:
+    def __enter__(self) -> Self:
         if self._process is not None:
             raise BadInputError("a profile is of one block: make another with raptors_prof.profile()")
         self._pid = os.getpid()
@@ -190,7 +202,7 @@ class Profile:
         if self._summary is None or self._summary["outputs"].get("flamegraph") is None:
             return f"<pre>{html.escape(self._told() or repr(self))}</pre>"
         rows = "".join(
-            f'<tr><td>{frame["self"]:.1%}</td><td>{frame["total"]:.1%}</td>'
+            f"<tr><td>{frame['self']:.1%}</td><td>{frame['total']:.1%}</td>"
             f'<td style="text-align: left"><code>{html.escape(frame["frame"])}</code></td></tr>'
             for frame in self.top(10)
         )
@@ -210,10 +222,12 @@ class FlameGraph(str):
         # The script of the graph runs apart from the notebook. It would keep what is searched in the address, which a frame without
         # one does not let it.
         document = (
-            "<!DOCTYPE html><meta charset='utf-8'><style>body { margin: 0 }</style>"
-            "<script>history.replaceState = () => {}</script>" + self[self.index("<svg") :]
+            "<!DOCTYPE html><meta charset='utf-8'><style>body { margin: 0 } svg { display: block; width: 100% }</style>"
+            "<script>history.replaceState = () => {}; addEventListener('load', () => scrollTo(0, 1e6))</script>"
+            + self[self.index("<svg") :]
         )
-        height = self.partition(' height="')[2].partition('"')[0]
+        # The whole of a deep graph would push the rest of the notebook away: the roots, which are at the bottom, are shown first.
+        height = min(int(self.partition(' height="')[2].partition('"')[0]), TALLEST)
         return (
             f'<iframe sandbox="allow-scripts allow-modals" srcdoc="{html.escape(document)}" title="flame graph"'
             f' style="width: 100%; height: {height}px; border: 0"></iframe>'

@@ -1,7 +1,7 @@
 """The pytest plug-in: the fixture `raptors_prof`, by which a test fails where a callable has become too slow.
 
-    def test_add(raptors_prof):
-        raptors_prof.check(np.add, raptors.add, a, b, min_ratio=1.5)
+def test_add(raptors_prof):
+    raptors_prof.check(np.add, raptors.add, a, b, min_ratio=1.5)
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ class Checker:
         With `strict`, it fails where the interval is too wide to tell as well.
         """
         __tracebackhide__ = True
-        comparison = compare(
-            baseline, candidate, *args, min_ratio=min_ratio, precision=precision, max_time=max_time
-        )
+        comparison = compare(baseline, candidate, *args, min_ratio=min_ratio, precision=precision, max_time=max_time)
         line = f"{self._test.nodeid}: ratio {comparison.ratio:.3f}, {comparison.standing} (min_ratio {min_ratio:g})"
         self._test.user_properties.append((PROPERTY, line))
         if comparison.standing == "worse":
             pytest.fail(f"the candidate is too slow: {self._why(comparison, min_ratio)}", pytrace=False)
         if comparison.standing == "inconclusive" and (strict or self._strict):
-            pytest.fail(f"it can't be told whether the candidate is too slow: {self._why(comparison, min_ratio)}", pytrace=False)
+            pytest.fail(
+                f"it can't be told whether the candidate is too slow: {self._why(comparison, min_ratio)}", pytrace=False
+            )
         return comparison
 
     def _why(self, comparison: Comparison, min_ratio: float) -> str:
@@ -71,7 +71,10 @@ class Checker:
             if comparison.standing == "worse"
             else "Run it again on a quiet machine, with nothing beside it, or with a longer max_time."
         )
-        disturbed = "\nOther processes disturbed the run so much that nothing can be concluded." * comparison.details["disturbed"]
+        disturbed = (
+            "\nOther processes disturbed the run so much that nothing can be concluded."
+            * comparison.details["disturbed"]
+        )
         return (
             f"its ratio should be at least {min_ratio:g} (here {comparison.bound:.3f}, as less is no difference in this run)\n"
             f"{comparison}{disturbed}\n{what_to_do}"

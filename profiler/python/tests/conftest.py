@@ -32,7 +32,9 @@ def folded(directory: Path) -> dict[str, int]:
 
 def samples_with(directory: Path, frame: str) -> int:
     """Return the number of samples whose stack has a frame that begins so."""
-    return sum(count for stack, count in folded(directory).items() if any(f.startswith(frame) for f in stack.split(";")))
+    return sum(
+        count for stack, count in folded(directory).items() if any(f.startswith(frame) for f in stack.split(";"))
+    )
 
 
 @pytest.fixture

@@ -50,6 +50,8 @@ def test_a_cell_is_profiled_and_shown(tmp_path: Path) -> None:
     # Named by the place in the cell, and first among the frames.
     assert re.search(r"burn \(\d+\.py:2\)|burn \(&lt;ipython-input", page)
     assert "499 Hz" in page
+    # The cell is the root: what runs it is left out.
+    assert "kernelbase.py" not in graph
     assert "raptors" not in listing["outputs"][0]["text"], "nothing is left in the directory"
     # What the cell defined is there.
     assert shown(after, "text/plain")[0].startswith(f"({sum(i * i for i in range(2_000_000))}")

@@ -194,7 +194,17 @@ def test_a_missing_command_is_told_with_the_mend(tmp_path: Path, monkeypatch: py
 def test_denied_events_are_told_with_the_mend() -> None:
     program = start(
         "with raptors_prof.profile(): print('not reached')",
-        *["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=perf_event_open", "-e", "inject=perf_event_open:error=EACCES"],
+        *[
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            os.devnull,
+            "-e",
+            "trace=perf_event_open",
+            "-e",
+            "inject=perf_event_open:error=EACCES",
+        ],
     )
     printed, error = program.communicate()
     assert program.returncode == 1 and printed == ""

@@ -101,6 +101,12 @@ pub struct AttachOptions {
     /// For programs: says `sampling` on stdout once it does, and goes on until a byte or the end comes on stdin
     #[arg(long, hide = true, conflicts_with = "duration")]
     pub(super) until_told: bool,
+    /// For programs: the title of the flame graph [default: the command line]
+    #[arg(long, hide = true, value_name = "TEXT")]
+    pub(super) title: Option<String>,
+    /// For programs: Python frames outside of the outermost that begins so are left out
+    #[arg(long, hide = true, value_name = "PREFIX")]
+    pub(super) root_frame: Option<String>,
     /// Whether to record the processes that it starts meanwhile
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub(super) subprocesses: bool,

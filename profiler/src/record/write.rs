@@ -1,7 +1,9 @@
 //! From a recording to its files: one profile of all processes, and one a process where there are several.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use super::Whole;
 use super::summary::{Header, ProcessSummary, RecordSummary};
 use crate::assemble::{Assembled, Counts, assemble};
 use crate::native::symbol_store::SymbolStore;
@@ -25,12 +27,11 @@ struct Process {
     assembled: Assembled,
 }
 
-/// Writes every file, summary.json last. Without `subprocesses`, only `root` counts.
+/// Writes every file, summary.json last.
 pub(super) fn write(
     recording: Recording,
-    root: u32,
+    whole: &Whole,
     header: Header,
-    subprocesses: bool,
     run_dir: &RunDir,
 ) -> Result<RecordSummary, RunDirError> {
     let Recording {
@@ -39,20 +40,24 @@ pub(super) fn write(
         lost,
     } = recording;
     let mut symbols = SymbolStore::default();
-    let processes: Vec<Process> = targets
+    let mut processes: Vec<Process> = targets
         .into_iter()
-        .filter(|target| subprocesses || target.pid() == root)
+        .filter(|target| whole.subprocesses || target.pid() == whole.root)
         .map(|target| Process {
             pid: target.pid(),
             name: target.name(),
             assembled: assemble(target, &mut symbols, None, |_| true),
         })
         .filter(|process| process.assembled.counts.samples > 0)
-        .map(|process| match events.switches() {
-            true => without_scheduler(process),
-            false => process,
-        })
         .collect();
+    for process in &mut processes {
+        if events.switches() {
+            cut(process, without_scheduler);
+        }
+        if let Some(root) = &whole.root_frame {
+            cut(process, |stack| rooted(stack, root));
+        }
+    }
     let sampling = |counts: &Counts, stacks: &StackTree, lost| {
         Sampling::new(&events, lost, counts, stacks.total())
     };
@@ -64,7 +69,7 @@ pub(super) fn write(
         lines,
     };
     let processes_of_their_own = processes.len() > 1;
-    let outputs = write_profile(run_dir, "profile", &header.command.join(" "), &all)?;
+    let outputs = write_profile(run_dir, "profile", &whole.title, &all)?;
     let worth_a_graph =
         |own: &Sampling| processes_of_their_own && own.total * WORTH_A_GRAPH >= all.sampling.total;
     let mut summaries = Vec::new();
@@ -112,26 +117,28 @@ pub(super) fn write(
 }
 
 /// Every wait ends in the scheduler: what led there is the leaf.
-fn without_scheduler(mut process: Process) -> Process {
-    let is_scheduler = |frame: &&Frame| {
+fn without_scheduler(stack: &[&Frame]) -> Range<usize> {
+    let is_scheduler = |frame: &&&Frame| {
         frame.kind == FrameKind::Kernel && SCHEDULER.iter().any(|name| **name == *frame.name)
     };
+    let inner = stack.iter().rev().take_while(is_scheduler).count();
+    0..stack.len() - inner
+}
+
+/// From the outermost Python frame that begins so, where there is one.
+fn rooted(stack: &[&Frame], root: &str) -> Range<usize> {
+    let is_root = |frame: &&Frame| frame.kind == FrameKind::Python && frame.name.starts_with(root);
+    stack.iter().position(is_root).unwrap_or(0)..stack.len()
+}
+
+/// Leaves of each stack what `part` says.
+fn cut(process: &mut Process, part: impl Fn(&[&Frame]) -> Range<usize>) {
     let mut stacks = StackTree::default();
     process.assembled.stacks.for_each(|stack, weight| {
-        let inner = stack
-            .iter()
-            .rev()
-            .take_while(|frame| is_scheduler(frame))
-            .count();
-        let stack: Vec<Frame> = stack[..stack.len() - inner]
-            .iter()
-            .copied()
-            .cloned()
-            .collect();
-        stacks.add(&stack, weight);
+        let kept: Vec<Frame> = stack[part(stack)].iter().copied().cloned().collect();
+        stacks.add(&kept, weight);
     });
     process.assembled.stacks = stacks;
-    process
 }
 
 /// Gives the samples that found no room a place of their own, each the mean of the others: so the total is right. How long lost
