@@ -45,7 +45,15 @@ def start(program: str, *wrapper: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def test_all_of_the_block_is_seen_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [0, 0.5])
+def test_all_of_the_block_is_seen_and_nothing_else(
+    late: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However late the sampler is, the block begins later.
+    command = tmp_path / "command"
+    command.write_text(f'#!/bin/sh\nsleep {late}\nexec {raptors_prof.binary.path()} "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setattr("raptors_prof.binary.path", lambda: str(command))
     before()
     with raptors_prof.profile(tmp_path / "out") as p:
         times = {"first": first(), "last": last()}
