@@ -106,15 +106,16 @@ $(VENV)/created.stamp $(BENCH)/created.stamp $(WHEELS)/created.stamp:
 	$(PYTHON) -m venv --clear $(@D)
 	@touch $@
 
-$(VENV)/pins.stamp: $(PINS) pyext/requirements-numpy.txt $(PROFILER_PINS) $(VENV)/created.stamp
-	$(VENV_PYTHON) -m pip install -q -r $(PINS) -r $(PROFILER_PINS)
+$(VENV)/pins.stamp: $(PINS) pyext/requirements-numpy.txt $(VENV)/created.stamp
+	$(VENV_PYTHON) -m pip install -q -r $(PINS)
 	@touch $@
 
 $(VENV)/extension.stamp: $(EXTENSION) $(VENV)/pins.stamp | rust
 	$(VENV_PYTHON) -m pip install -q --no-deps --force-reinstall ./pyext
 	@touch $@
 
-$(VENV)/profiler.stamp: $(PROFILER) $(VENV)/pins.stamp | binary
+$(VENV)/profiler.stamp: $(PROFILER) $(PROFILER_PINS) $(VENV)/pins.stamp | binary
+	$(VENV_PYTHON) -m pip install -q -r $(PROFILER_PINS)
 	$(VENV_PYTHON) -m pip install -q --no-deps --force-reinstall ./profiler
 	@touch $@
 

@@ -20,9 +20,13 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 work=$(mktemp -d "$scratch/XXX")
 
-say() { # COMMAND...: prints it, without the places of this machine, and what it says
-    echo "\$ $*" | sed "s|$scratch/||g; s|$out/||g"
-    "$@" 2>&1 | sed "s|$scratch/||g; s|$out/||g"
+plain() { # leaves out the places of this machine
+    sed "s|$scratch/||g; s|$out|wheels|g"
+}
+
+say() { # COMMAND...: prints it and what it says
+    echo "\$ $*" | plain
+    "$@" 2>&1 | plain
 }
 
 tagged() { # WHEEL: repairs it into $out; what it already has is replaced
