@@ -281,7 +281,8 @@ impl Tables {
         } = Named::of(frame);
         let filename = frame.source.as_ref().map_or("", |source| &source.file);
         let (name, filename) = (self.string(&function), self.string(filename));
-        let system_name = self.string(bare);
+        // Where it were the same name, pprof would take it for a mangled one.
+        let system_name = self.string(if bare == function { "" } else { bare });
         let id = self.functions.len() as u64 + 1;
         let function_id = *self.known.entry((name, filename)).or_insert(id);
         if function_id == id {
