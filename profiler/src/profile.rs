@@ -247,9 +247,14 @@ impl Profile {
     }
 }
 
-/// A frame's name without what separates frames and lines in the folded form.
+/// A frame's name without what separates frames and lines in the folded form, and without an end that readers would take for a count.
 pub fn folded_name(name: &str) -> String {
-    name.replace(';', ":").replace(['\n', '\r'], " ")
+    let name = name.replace(';', ":").replace(['\n', '\r'], " ");
+    match name.trim_end().rsplit_once(' ') {
+        _ if name.trim().is_empty() => "[no name]".to_owned(),
+        Some((start, end)) if end.parse::<f64>().is_ok() => format!("{start}:{end}"),
+        _ => name,
+    }
 }
 
 #[cfg(test)]
@@ -353,6 +358,11 @@ mod tests {
     #[test]
     fn separators_in_names_are_replaced() {
         assert_eq!(profile(&[(&["f;g\nh"], 1)]).folded(), "f:g h 1\n");
+        assert_eq!(
+            profile(&[(&["", " "], 1)]).folded(),
+            "[no name];[no name] 1\n"
+        );
+        assert_eq!(profile(&[(&["f 12"], 1)]).folded(), "f:12 1\n");
     }
 
     #[test]
