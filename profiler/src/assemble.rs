@@ -8,7 +8,7 @@ use crate::merge::{self, NativeFrame, PythonFrame};
 use crate::native::symbol_store::SymbolStore;
 use crate::native::symbols::{HIDDEN, Symbolizer};
 use crate::profile::{Earlier, Frame, FrameKind, Sample, Samples, StackTree, Thread};
-use crate::sampling::target::{PythonSide, Sight, Tally, Target};
+use crate::sampling::target::{Gathered, PythonSide, Sight, Tally, Target};
 
 /// The functions of the kernel that switch to another thread.
 const SCHEDULER: [&str; 2] = ["schedule [kernel]", "__schedule [kernel]"];
@@ -103,42 +103,47 @@ pub fn assemble(
         (tally.samples > 0).then(|| assembly.add(sight, *tally))?
     };
     let stacks: Vec<Option<u32>> = sights.iter().zip(&tallies).map(add).collect();
-    let mut threads = Threads::default();
     let mut done = assembly.done;
-    // What shows nothing has no stack.
-    done.samples.timed = (gathered.timed.iter())
-        .filter_map(|sample| {
-            Some(Sample {
-                time_ns: sample.time_ns,
-                thread: threads.index(sample.tid),
-                stack: stacks[sample.sight as usize]?,
-                weight: sample.weight,
-            })
+    done.samples = samples(gathered, &stacks, (pid, &process));
+    done
+}
+
+/// The samples on the nodes that `stacks` has for what they show; what shows nothing has none.
+fn samples(gathered: Gathered, stacks: &[Option<u32>], (pid, process): (u32, &str)) -> Samples {
+    let mut threads = Threads::default();
+    let timed = gathered.timed.iter().filter_map(|sample| {
+        Some(Sample {
+            time_ns: sample.time_ns,
+            thread: threads.index(sample.tid),
+            stack: stacks[sample.sight as usize]?,
+            weight: sample.weight,
         })
-        .collect();
-    done.samples.timed.sort_by_key(|sample| sample.time_ns);
+    });
+    let mut timed: Vec<Sample> = timed.collect();
+    timed.sort_by_key(|sample| sample.time_ns);
     let earlier: BTreeMap<_, _> = gathered.earlier.into_iter().collect();
-    done.samples.earlier = (earlier.into_iter())
-        .filter_map(|((sight, tid), Tally { samples, weight })| {
-            Some(Earlier {
-                thread: Some(threads.index(tid)),
-                stack: stacks[sight as usize]?,
-                samples,
-                weight,
-            })
+    let earlier = earlier.into_iter().filter_map(|((sight, tid), tally)| {
+        Some(Earlier {
+            thread: Some(threads.index(tid)),
+            stack: stacks[sight as usize]?,
+            samples: tally.samples,
+            weight: tally.weight,
         })
-        .collect();
+    });
+    let earlier = earlier.collect();
+    let mut names = gathered.thread_names;
     let thread = |tid: &u32| Thread {
         pid,
         tid: *tid,
-        name: gathered
-            .thread_names
-            .remove(tid)
-            .unwrap_or_else(|| tid.to_string()),
-        process: process.clone(),
+        name: names.remove(tid).unwrap_or_else(|| tid.to_string()),
+        process: process.to_owned(),
     };
-    done.samples.threads = threads.tids.iter().map(thread).collect();
-    done
+    Samples {
+        threads: threads.tids.iter().map(thread).collect(),
+        timed,
+        earlier,
+        ..Samples::default()
+    }
 }
 
 /// The threads in the order in which they are met.

@@ -6,6 +6,8 @@ speedscope: https://github.com/jlfwong/speedscope/blob/main/src/lib/file-format-
 Firefox Profiler: https://github.com/firefox-devtools/profiler/blob/main/docs-developer/processed-profile-format.md
 """
 
+from __future__ import annotations
+
 import gzip
 import json
 import sys
@@ -54,7 +56,11 @@ def firefox(file: dict[str, Any]) -> tuple[Stacks, dict[str, Any]]:
                 yield stack[::-1], weight
 
     markers = [
-        (thread["stringArray"][thread["markers"]["name"][at]], thread["markers"]["startTime"][at], thread["markers"]["endTime"][at])
+        (
+            thread["stringArray"][thread["markers"]["name"][at]],
+            thread["markers"]["startTime"][at],
+            thread["markers"]["endTime"][at],
+        )
         for thread in file["threads"]
         for at in range(thread["markers"]["length"])
     ]

@@ -461,3 +461,35 @@ fn thread_name(pid: u32, tid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"))
         .map_or_else(|_| tid.to_string(), |name| name.trim_end().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_samples_keep_their_time_and_the_ones_before_their_thread() {
+        let mut stacks = Stacks::default();
+        let user = NativeStack {
+            addresses: vec![1],
+            complete: true,
+        };
+        let sight = Sight {
+            kernel: stacks.kernel.intern(Vec::new()),
+            user: stacks.user.intern(Box::new(user)),
+            python: PythonSide::NoInterpreter,
+        };
+        let mut gathered = Gathered::default();
+        for time_ns in 0..TIMED as u64 + 3 {
+            let tid = if time_ns == 1 { 8 } else { 7 };
+            gathered.add(time_ns, 2, tid, sight.clone());
+        }
+        assert_eq!(gathered.timed.len(), TIMED);
+        assert_eq!(gathered.timed[0].time_ns, 3);
+        let earlier = |tid| {
+            let tally = gathered.earlier[&(0, tid)];
+            (tally.samples, tally.weight)
+        };
+        assert_eq!((earlier(7), earlier(8)), ((2, 4), (1, 2)));
+        assert_eq!(gathered.take_sights(), [sight]);
+    }
+}
