@@ -59,7 +59,7 @@ lint: rust $(VENV)/pins.stamp
 	cargo clippy --locked -p raptors-kernels --all-targets --features scalar -- -D warnings
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
-	$(VENV_PYTHON) -m mypy --strict profiler/src/worker.py
+	$(VENV_PYTHON) -m mypy --strict profiler/src/worker.py profiler/tests/read_formats.py
 	cd scripts && "$(CURDIR)/$(VENV_PYTHON)" -m mypy --strict bench.py bench_peers.py
 	$(VENV_PYTHON) -m mypy --strict container/tests/*.py
 	cd pyext && "$(CURDIR)/$(VENV_PYTHON)" -m mypy

@@ -25,7 +25,8 @@ use crate::sampling::session::{Recording, Session};
 use crate::sampling::target::Target;
 use launch::{Held, LaunchError};
 pub use options::{AttachOptions, RecordOptions};
-pub use summary::{ProcessSummary, RecordSummary};
+pub use summary::{ProcessSummary, RecordSummary, SCHEMA};
+use write::Wanted;
 
 /// How often the end of the program, of the time and of the user's patience is looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -95,7 +96,8 @@ pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, 
     let root = program.pid();
     let ended = wait(options.duration(), || program.ended(), Some(root))?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
-    finish(session.stop()?, root, header, options.subprocesses, run_dir)
+    let wanted = options.common.wanted(root);
+    finish(session.stop()?, header, wanted, run_dir)
 }
 
 /// Records a process that runs already, and the processes that it starts; it is left as it was.
@@ -113,7 +115,8 @@ pub fn attach(options: &AttachOptions, command: Vec<String>) -> Result<Outcome, 
     let gone = || Ok((!is_running(pid)).then(ExitStatus::default));
     let ended = wait(Some(options.duration()), gone, None)?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
-    finish(session.stop()?, pid, header, options.subprocesses, run_dir)
+    let wanted = options.common.wanted(pid);
+    finish(session.stop()?, header, wanted, run_dir)
 }
 
 /// How waiting ended.
@@ -168,12 +171,11 @@ fn is_running(pid: u32) -> bool {
 
 fn finish(
     recording: Recording,
-    root: u32,
     header: summary::Header,
-    subprocesses: bool,
+    wanted: Wanted<'_>,
     run_dir: RunDir,
 ) -> Result<Outcome, RecordError> {
-    let summary = write::write(recording, root, header, subprocesses, &run_dir)?;
+    let summary = write::write(recording, header, wanted, &run_dir)?;
     let directory = run_dir.complete()?;
     Ok(Outcome { summary, directory })
 }
