@@ -15,11 +15,25 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "raptors-bench"
 # Nobody in particular. Where the tests run as root, the scripts are called as this user.
 SOMEONE = 4711
+ROOT_USER = 0
+# The engine shares the host's kernel, which has its own say.
+PARANOID = int(Path("/proc/sys/kernel/perf_event_paranoid").read_text())
+# What engines answer to a setting that they, or their host, can't give.
+NO_SUCH_SETTING = ("invalid CapAdd", "unable to apply caps")
 
 HARDENED = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only", "--tmpfs", "/tmp"]
 OUR_SECCOMP = ["--security-opt", f"seccomp={ROOT / 'container/seccomp.json'}"]
 CELL = ["--op", "scale", "--shape", "64x64", "--dtype", "float32", "--max-time", "4"]
 SMALL = [*CELL, "--out", "/tmp/run"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """States what the outcome of the tests of leave depends on."""
+    pointers = Path("/proc/sys/kernel/kptr_restrict").read_text().strip()
+    engine = call("docker", "version", "--format", "{{.Server.Version}}").stdout.strip()
+    terminalreporter.write_line(
+        f"engine {engine}, kernel.perf_event_paranoid {PARANOID}, kernel.kptr_restrict {pointers}"
+    )
 
 
 class Done(NamedTuple):

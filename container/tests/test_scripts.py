@@ -178,7 +178,7 @@ def test_an_engine_that_does_not_answer_is_told_in_a_line(clone: Clone) -> None:
 
 
 def test_bad_usage_is_told(clone: Clone) -> None:
-    for arguments in ([], ["fly"], ["run"], ["profile", "sum"]):
+    for arguments in ([], ["fly"], ["run"], ["profile", "sum"], ["shell", "x"], ["clean", "all"]):
         done = clone.script("docker_bench.sh", *arguments)
         assert done.code == 2, arguments
         assert len(done.stderr.splitlines()) == 1, arguments
@@ -186,6 +186,10 @@ def test_bad_usage_is_told(clone: Clone) -> None:
     for script in ("compare_profiles.sh", "docker_validate_fix.sh", "counters.sh"):
         assert clone.script(script).code == 2
         assert "Usage: scripts/" in clone.script(script, "--help").stdout
+    # Asked for help, none does its work.
+    for command in "profile", "run", "shell", "clean", "help":
+        done = clone.script("docker_bench.sh", command, "--help")
+        assert (done.code, "Usage: scripts/" in done.stdout) == (0, True), command
 
 
 def test_zz_clean_leaves_nothing(clone: Clone) -> None:
