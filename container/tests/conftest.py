@@ -52,15 +52,18 @@ class Done(NamedTuple):
         return summary
 
 
-def call(*command: str | Path, user: int | None = None, cwd: Path | None = None) -> Done:
-    """Runs a command, as another user if asked to, with the group that may speak to the engine."""
-    # Settings of who runs the tests are not those of the container.
+def as_user(user: int | None) -> dict[str, Any]:
+    """Options of subprocess that make it another user's, with the group that may speak to the engine, and nobody's settings."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAPTORS_")}
-    as_user: dict[str, Any] = {}
-    if user is not None:
-        socket = os.stat("/var/run/docker.sock").st_gid
-        as_user = {"user": user, "group": user, "extra_groups": [socket]}
-        env["HOME"] = "/nonexistent"
+    if user is None:
+        return {"env": env}
+    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    group = os.stat(host.removeprefix("unix://")).st_gid
+    return {"user": user, "group": user, "extra_groups": [group], "env": {**env, "HOME": "/nonexistent"}}
+
+
+def call(*command: str | Path, user: int | None = None, cwd: Path | None = None) -> Done:
+    """Runs a command, as another user if asked to."""
     ended = subprocess.run(
         command,
         check=False,
@@ -68,9 +71,8 @@ def call(*command: str | Path, user: int | None = None, cwd: Path | None = None)
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=env,
         timeout=600,
-        **as_user,
+        **as_user(user),
     )
     return Done(ended.returncode, ended.stdout, ended.stderr)
 

@@ -17,7 +17,8 @@ import ctypes, json, os, struct
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*arguments):
     ctypes.set_errno(0)
-    return 0 if libc.syscall(*arguments) >= 0 else ctypes.get_errno()
+    whole = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    return 0 if libc.syscall(*whole) >= 0 else ctypes.get_errno()
 def clock(flags):
     attributes = ctypes.create_string_buffer(struct.pack("IIQQQQQ", 1, 64, 0, 0, 0, 0, flags), 64)
     return call(298, attributes, 0, -1, -1, 0)

@@ -36,8 +36,7 @@ def test_an_unprivileged_profile_is_whole(profile: Path) -> None:
         sampling = backend["sampling"]
         assert sampling["in_op"] >= 1000
         assert sampling["lost"] == 0
-        # 0.99 and more on a quiet machine; a busy one may cost some.
-        assert sampling["merged_ratio"] >= 0.97
+        assert sampling["merged_ratio"] >= 0.99
     for name in ("numpy.svg", "raptors.svg", "diff.svg", "numpy.folded", "raptors.folded"):
         assert (profile / name).stat().st_size > 0
 

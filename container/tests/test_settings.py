@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from conftest import CELL, HARDENED, IMAGE, NO_SUCH_SETTING, OUR_SECCOMP, PARANOID, SMALL, call, docker_run
+from conftest import CELL, HARDENED, IMAGE, NO_SUCH_SETTING, OUR_SECCOMP, PARANOID, ROOT, SMALL, call, docker_run
 
 MEBIBYTE = 1024 * 1024
 MEND = "allow perf_event_open in the container's seccomp profile"
@@ -22,6 +23,16 @@ def test_the_image_is_slim() -> None:
     look = "for name in cc gcc ld cargo rustc perf py-spy pip; do type -P $name; done"
     tools = call("docker", "run", "--rm", "--entrypoint", "bash", IMAGE, "-c", look)
     assert tools.stdout == ""
+
+
+def test_a_run_says_which_commit_the_image_was_built_from() -> None:
+    label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
+    commit = call("docker", "image", "inspect", "--format", label, IMAGE).stdout.strip()
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?", commit)
+    assert commit[:40] == call("git", "rev-parse", "HEAD", cwd=ROOT).stdout.strip(), "the image is of this commit"
+    assert docker_run(OUR_SECCOMP, *SMALL, "--json", "--min-samples", "0").summary()["environment"]["git_sha"] == commit
+    unknown = [*OUR_SECCOMP, "--env", "RAPTORS_GIT_SHA="]
+    assert docker_run(unknown, *SMALL, "--json", "--min-samples", "0").summary()["environment"]["git_sha"] is None
 
 
 def test_the_default_profile_denies_and_the_timings_are_there() -> None:
