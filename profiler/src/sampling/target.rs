@@ -9,11 +9,12 @@ use super::clock::now_ns;
 use super::library_callers::{libraries, only_thread_in, where_it_waits};
 use super::mark::works_for;
 use super::record::RawSample;
+use super::walked_stack::WalkedStack;
 use crate::interner::{Interned, Interner};
 use crate::merge::Role;
 use crate::native::maps::{Mapping, Maps};
-use crate::native::unwind::{NativeStack, Registers, StackWalker};
-use crate::python::{Evidence, Memory, PythonReader, PythonStack, Unread};
+use crate::native::unwind::{NativeStack, StackWalker};
+use crate::python::{Evidence, PythonReader, PythonStack, Unread};
 
 /// How long to wait between looks for an interpreter in a process that has just begun to run, ns.
 const RETRY_NS: u64 = 50_000_000;
@@ -258,13 +259,12 @@ impl Target {
     pub(super) fn look(&mut self, sample: RawSample, runs: bool) -> Sight {
         let (user, python) = match sample.user {
             Some((registers, stack)) => {
-                let stack = self.stack(registers, stack);
-                let (user, calls) = self.walker.walk(registers, &stack);
-                let user = self.stacks.user.intern(Box::new(user));
+                let walked = WalkedStack::new(&mut self.walker, registers, stack);
+                let user = self.stacks.user.intern(Box::new(walked.native));
                 let evidence = Evidence {
-                    calls: &calls,
+                    calls: &walked.calls,
                     start: registers.sp,
-                    bytes: &stack,
+                    bytes: &walked.bytes,
                 };
                 let python = self.python(&Walked {
                     tid: sample.tid,
@@ -289,17 +289,6 @@ impl Target {
             user,
             python,
         }
-    }
-
-    /// The bytes of a sample's stack. The kernel gives none where their page is not mapped at that instant, as that of a thread that
-    /// has not touched its stack for a while may be: then they are still there, and count if they lead to the root.
-    fn stack(&mut self, registers: Registers, copy: Vec<u8>) -> Vec<u8> {
-        if !copy.is_empty() {
-            return copy;
-        }
-        let late = Memory::of(self.pid()).stack(registers.sp);
-        let late = late.filter(|stack| self.walker.walk(registers, stack).0.complete);
-        late.unwrap_or(copy)
     }
 
     /// Keeps a sample.
