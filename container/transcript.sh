@@ -14,7 +14,7 @@ cd "$home/raptors prof"
 
 # Less the paths of this machine, the control codes of a terminal, and what compose and the engine say of themselves.
 plain() {
-    sed -E -e "s,$home,~,g" -e 's/\r//g' -e 's/\x1b\[[?0-9;]*[a-zA-Z]//g' -e '/^(Creating raptors-bench|DEPRECATED: )/d' \
+    sed -E -e "s,$home,~,g" -e 's/\r//g' -e 's/\x1b\[[?0-9;]*[a-zA-Z]//g' -e '/^DEPRECATED: /d' -e 's/^Creating raptors-bench.*(done|\.\.\. )(\.\.\.)?//' \
         -e '/^ +(Install the buildx|https:\/\/docs.docker.com\/go\/buildx)/d' -e '/^sha256:/!b' -e 's/(.{19}).*/\1…/'
 }
 
