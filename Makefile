@@ -25,6 +25,7 @@ VENV_PYTHON := $(VENV)/bin/python
 BENCH := .venv-bench
 BENCH_PYTHON := $(BENCH)/bin/python
 PINS := pyext/requirements-dev.txt
+NUMPY_PIN := pyext/requirements-numpy.txt
 BENCH_PINS := scripts/requirements-bench.txt
 EXTENSION := Cargo.toml Cargo.lock $(shell find pyext kernels -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' \) -not -path '*/build/*')
@@ -96,7 +97,7 @@ $(VENV)/created.stamp $(BENCH)/created.stamp:
 	$(PYTHON) -m venv --clear $(@D)
 	@touch $@
 
-$(VENV)/pins.stamp: $(PINS) pyext/requirements-numpy.txt $(VENV)/created.stamp
+$(VENV)/pins.stamp: $(PINS) $(NUMPY_PIN) $(VENV)/created.stamp
 	$(VENV_PYTHON) -m pip install -q -r $(PINS)
 	@touch $@
 
@@ -105,10 +106,10 @@ $(VENV)/extension.stamp: $(EXTENSION) $(VENV)/pins.stamp | rust
 	@touch $@
 
 # A library that does not install is left out: the table says that it is missing.
-$(BENCH)/pins.stamp: $(BENCH_PINS) $(PINS) $(BENCH)/created.stamp
-	$(BENCH_PYTHON) -m pip install -q "$$(grep '^numpy==' $(PINS))"
+$(BENCH)/pins.stamp: $(BENCH_PINS) $(NUMPY_PIN) $(BENCH)/created.stamp
+	$(BENCH_PYTHON) -m pip install -q -r $(NUMPY_PIN)
 	$(BENCH_PYTHON) -m pip install -q -r $(BENCH_PINS) \
-		|| for pin in $$(grep -v '^#' $(BENCH_PINS)); do \
+		|| for pin in $$(grep '^[A-Za-z]' $(BENCH_PINS)); do \
 			$(BENCH_PYTHON) -m pip install -q --no-deps "$$pin" || echo "make: $$pin does not install: what needs it is not measured" >&2; \
 		done
 	@touch $@
