@@ -30,6 +30,7 @@ WHEELS := .venv-wheels
 PINS := pyext/requirements-dev.txt
 PROFILER_PINS := profiler/requirements-dev.txt
 WHEEL_PINS := scripts/requirements-wheels.txt
+NUMPY_PIN := pyext/requirements-numpy.txt
 BENCH_PINS := scripts/requirements-bench.txt
 EXTENSION := Cargo.toml Cargo.lock $(shell find pyext kernels -type f \
 	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' \) -not -path '*/build/*')
@@ -69,6 +70,7 @@ lint: rust $(VENV)/pins.stamp
 	cargo clippy --locked -p raptors-kernels --all-targets --features scalar -- -D warnings
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy --strict profiler/tests/read_formats.py
 	cd scripts && "$(CURDIR)/$(VENV_PYTHON)" -m mypy --strict bench.py bench_peers.py
 	$(VENV_PYTHON) -m mypy --strict container/tests/*.py
 	cd profiler && "$(CURDIR)/$(VENV_PYTHON)" -m mypy
@@ -106,7 +108,7 @@ $(VENV)/created.stamp $(BENCH)/created.stamp $(WHEELS)/created.stamp:
 	$(PYTHON) -m venv --clear $(@D)
 	@touch $@
 
-$(VENV)/pins.stamp: $(PINS) pyext/requirements-numpy.txt $(VENV)/created.stamp
+$(VENV)/pins.stamp: $(PINS) $(NUMPY_PIN) $(VENV)/created.stamp
 	$(VENV_PYTHON) -m pip install -q -r $(PINS)
 	@touch $@
 
@@ -124,10 +126,10 @@ $(WHEELS)/pins.stamp: $(WHEEL_PINS) $(WHEELS)/created.stamp
 	@touch $@
 
 # A library that does not install is left out: the table says that it is missing.
-$(BENCH)/pins.stamp: $(BENCH_PINS) $(PINS) $(BENCH)/created.stamp
-	$(BENCH_PYTHON) -m pip install -q "$$(grep '^numpy==' $(PINS))"
+$(BENCH)/pins.stamp: $(BENCH_PINS) $(NUMPY_PIN) $(BENCH)/created.stamp
+	$(BENCH_PYTHON) -m pip install -q -r $(NUMPY_PIN)
 	$(BENCH_PYTHON) -m pip install -q -r $(BENCH_PINS) \
-		|| for pin in $$(grep -v '^#' $(BENCH_PINS)); do \
+		|| for pin in $$(grep '^[A-Za-z]' $(BENCH_PINS)); do \
 			$(BENCH_PYTHON) -m pip install -q --no-deps "$$pin" || echo "make: $$pin does not install: what needs it is not measured" >&2; \
 		done
 	@touch $@

@@ -15,7 +15,8 @@ components=main
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-debootstrap --variant=minbase --components="$components" --include=ca-certificates "$suite" "$work/rootfs" "${@:2}" \
+# Mounts of its own, so that an interruption leaves no /proc of this machine below what is removed then.
+unshare --mount debootstrap --variant=minbase --components="$components" --include=ca-certificates "$suite" "$work/rootfs" "${@:2}" \
     > "$work/log" || { cat "$work/log" >&2; exit 1; }
 certificates=/etc/ssl/certs/ca-certificates.crt
 cp "$certificates" "$work/rootfs$certificates"

@@ -26,11 +26,17 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+# The commit that is built, marked where tracked files have changed since; nothing where git or the repository is missing.
+commit() {
+    git -C "$root" describe --always --abbrev=40 --dirty --exclude '*' 2> /dev/null || true
+}
+
 build() {
     need docker docker.io
     ask_engine
     # A build argument without a value is taken from the environment, if it is there.
-    docker build --build-arg BASE_IMAGE --build-arg RUST_IMAGE --build-arg PIP_INDEX_URL "$@" \
+    GIT_SHA=$(commit) docker build --build-arg GIT_SHA --build-arg BASE_IMAGE --build-arg RUST_IMAGE \
+        --build-arg PIP_INDEX_URL "$@" \
         --file "$root/container/Dockerfile" --tag "$image" "$root"
 }
 
@@ -61,17 +67,21 @@ profile() {
 }
 
 run() {
+    expect 0 'run CMD ARGS...' "$@"
     (($# > 0)) || fail 2 "run needs a command, such as: $self run raptors-prof --help"
     (($# > 1)) || set -- bash -c "$1"
     in_container -- "$@"
 }
 
 shell() {
+    expect 0 shell "$@"
     (($# == 0)) || fail 2 "shell takes no arguments; run takes a command"
     in_container -- bash -i
 }
 
 clean() {
+    expect 0 clean "$@"
+    (($# == 0)) || fail 2 "clean takes no arguments"
     prepare
     "${compose[@]}" down --volumes --remove-orphans
     docker image rm "$image"

@@ -94,14 +94,23 @@ prepare() {
 in_container() { # [compose's OPTIONS] -- COMMAND ARGUMENTS...
     prepare
     [[ -n $(docker image ls --quiet "$image:latest") ]] || fail 3 "there is no image $image: scripts/docker_bench.sh build makes it"
-    local options=(--rm)
+    local options=()
     [[ -t 0 && -t 1 ]] || options+=(-T)
     while [[ $1 != -- ]]; do
         options+=("$1")
         shift
     done
     shift
-    "${compose[@]}" run "${options[@]}" --entrypoint 'tini --' bench "$@"
+    # The code is the container's own. On a signal without a terminal, compose 1.29 stops the container and has another code for that;
+    # compose 2 lets it run. This shell outlives the signal to see to the rest.
+    local status=0 code name=$image-$$
+    trap : INT TERM HUP
+    "${compose[@]}" run "${options[@]}" --name "$name" --entrypoint 'tini --' bench "$@" || status=$?
+    docker stop --time 60 "$name" > /dev/null 2>&1 || true
+    ! code=$(docker container inspect --format '{{.State.ExitCode}}' "$name" 2> /dev/null) || status=$code
+    docker rm --force --volumes "$name" > /dev/null 2>&1 || true
+    trap - INT TERM HUP
+    return "$status"
 }
 
 # raptors-prof in the container.

@@ -15,11 +15,25 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "raptors-bench"
 # Nobody in particular. Where the tests run as root, the scripts are called as this user.
 SOMEONE = 4711
+ROOT_USER = 0
+# The engine shares the host's kernel, which has its own say.
+PARANOID = int(Path("/proc/sys/kernel/perf_event_paranoid").read_text())
+# What engines answer to a setting that they, or their host, can't give.
+NO_SUCH_SETTING = ("invalid CapAdd", "unable to apply caps")
 
 HARDENED = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only", "--tmpfs", "/tmp"]
 OUR_SECCOMP = ["--security-opt", f"seccomp={ROOT / 'container/seccomp.json'}"]
 CELL = ["--op", "scale", "--shape", "64x64", "--dtype", "float32", "--max-time", "4"]
 SMALL = [*CELL, "--out", "/tmp/run"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """States what the outcome of the tests of leave depends on."""
+    pointers = Path("/proc/sys/kernel/kptr_restrict").read_text().strip()
+    engine = call("docker", "version", "--format", "{{.Server.Version}}").stdout.strip()
+    terminalreporter.write_line(
+        f"engine {engine}, kernel.perf_event_paranoid {PARANOID}, kernel.kptr_restrict {pointers}"
+    )
 
 
 class Done(NamedTuple):
@@ -38,15 +52,18 @@ class Done(NamedTuple):
         return summary
 
 
-def call(*command: str | Path, user: int | None = None, cwd: Path | None = None) -> Done:
-    """Runs a command, as another user if asked to, with the group that may speak to the engine."""
-    # Settings of who runs the tests are not those of the container.
+def as_user(user: int | None) -> dict[str, Any]:
+    """Options of subprocess that make it another user's, with the group that may speak to the engine, and nobody's settings."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAPTORS_")}
-    as_user: dict[str, Any] = {}
-    if user is not None:
-        socket = os.stat("/var/run/docker.sock").st_gid
-        as_user = {"user": user, "group": user, "extra_groups": [socket]}
-        env["HOME"] = "/nonexistent"
+    if user is None:
+        return {"env": env}
+    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    group = os.stat(host.removeprefix("unix://")).st_gid
+    return {"user": user, "group": user, "extra_groups": [group], "env": {**env, "HOME": "/nonexistent"}}
+
+
+def call(*command: str | Path, user: int | None = None, cwd: Path | None = None) -> Done:
+    """Runs a command, as another user if asked to."""
     ended = subprocess.run(
         command,
         check=False,
@@ -54,9 +71,8 @@ def call(*command: str | Path, user: int | None = None, cwd: Path | None = None)
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=env,
         timeout=600,
-        **as_user,
+        **as_user(user),
     )
     return Done(ended.returncode, ended.stdout, ended.stderr)
 

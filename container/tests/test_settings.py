@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from conftest import CELL, HARDENED, IMAGE, OUR_SECCOMP, SMALL, call, docker_run
+from conftest import CELL, HARDENED, IMAGE, NO_SUCH_SETTING, OUR_SECCOMP, PARANOID, ROOT, SMALL, call, docker_run
 
 MEBIBYTE = 1024 * 1024
 MEND = "allow perf_event_open in the container's seccomp profile"
@@ -22,6 +23,16 @@ def test_the_image_is_slim() -> None:
     look = "for name in cc gcc ld cargo rustc perf py-spy pip; do type -P $name; done"
     tools = call("docker", "run", "--rm", "--entrypoint", "bash", IMAGE, "-c", look)
     assert tools.stdout == ""
+
+
+def test_a_run_says_which_commit_the_image_was_built_from() -> None:
+    label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
+    commit = call("docker", "image", "inspect", "--format", label, IMAGE).stdout.strip()
+    assert re.fullmatch("[0-9a-f]{40}(-dirty)?", commit)
+    assert commit[:40] == call("git", "rev-parse", "HEAD", cwd=ROOT).stdout.strip(), "the image is of this commit"
+    assert docker_run(OUR_SECCOMP, *SMALL, "--json", "--min-samples", "0").summary()["environment"]["git_sha"] == commit
+    unknown = [*OUR_SECCOMP, "--env", "RAPTORS_GIT_SHA="]
+    assert docker_run(unknown, *SMALL, "--json", "--min-samples", "0").summary()["environment"]["git_sha"] is None
 
 
 def test_the_default_profile_denies_and_the_timings_are_there() -> None:
@@ -43,31 +54,42 @@ def test_ours_allows_what_a_profile_needs() -> None:
         assert backend["sampling"]["lost"] == 0
 
 
-def kernel_frames(options: list[str]) -> bool:
-    """Whether root with these options sees the kernel's frames."""
+def kernel_frames(options: list[str]) -> set[str]:
+    """The kernel's frames that root sees with these options, in a job that makes the kernel work."""
     command = ["docker", "run", "--rm", "--user", "0:0", *options, IMAGE]
     cell = ["--op", "scale", "--shape", "1024x1024", "--dtype", "float64", "--max-time", "30", "--min-samples", "200"]
     done = call(*command, *cell, "--out", "/tmp/run", "--json")
-    if "invalid CapAdd" in done.stderr or "unable to apply caps" in done.stderr:
+    if any(words in done.stderr for words in NO_SUCH_SETTING):
         pytest.skip(f"the engine or its host does not give this: {done.stderr.splitlines()[0]}")
     assert done.code == 0, done.stderr
     frames = [top["frame"] for backend in done.summary()["backends"].values() for top in backend["top"]]
-    return any(frame.endswith("[kernel]") for frame in frames)
+    return {frame for frame in frames if frame.endswith("[kernel]")}
 
 
+NAMELESS = {"[unknown] [kernel]"}
+
+
+@pytest.mark.skipif(PARANOID < 2, reason=f"kernel.perf_event_paranoid is {PARANOID}: everyone may see the kernel")
 def test_root_without_a_capability_sees_no_kernel_frame() -> None:
-    if int(Path("/proc/sys/kernel/perf_event_paranoid").read_text()) < 2:
-        pytest.skip("kernel.perf_event_paranoid lets everyone see the kernel")
-    assert not kernel_frames([*HARDENED, *OUR_SECCOMP])
+    assert kernel_frames([*HARDENED, *OUR_SECCOMP]) == set()
 
 
 @pytest.mark.parametrize("capability", ["PERFMON", "SYS_ADMIN"])
 def test_one_capability_gives_kernel_frames(capability: str) -> None:
-    assert kernel_frames([*HARDENED, *OUR_SECCOMP, "--cap-add", capability])
+    frames = kernel_frames([*HARDENED, *OUR_SECCOMP, "--cap-add", capability])
+    assert frames
+    if PARANOID >= 2:
+        assert frames == NAMELESS
+
+
+@pytest.mark.parametrize("capability", ["PERFMON", "SYS_ADMIN"])
+def test_a_second_one_gives_their_names(capability: str) -> None:
+    frames = kernel_frames([*HARDENED, *OUR_SECCOMP, "--cap-add", capability, "--cap-add", "SYSLOG"])
+    assert frames - NAMELESS
 
 
 def test_privileged_gives_kernel_frames_too() -> None:
-    assert kernel_frames(["--privileged"])
+    assert kernel_frames(["--privileged"]) - NAMELESS
 
 
 def test_threads_and_memory_are_those_of_the_cgroup() -> None:

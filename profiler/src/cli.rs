@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr.
 
 mod compare;
+mod convert;
 mod doctor;
 mod referee;
 mod shell;
@@ -16,6 +17,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::convert::ConvertOptions;
 use crate::error::{Error, Exit};
 use crate::job::{self, Outcome};
 use crate::plan::{Options, Plan};
@@ -78,6 +80,9 @@ enum Command {
         after_help = "Example: raptors-prof report results/runs/20261123T150000Z-sum-512x512-float32"
     )]
     Report(ReportOptions),
+    /// Writes the profiles of a run or a recording in another format
+    #[command(after_help = convert::EXAMPLES)]
+    Convert(ConvertOptions),
     /// Tells what works on this machine, what is lost where something does not, and how to mend it
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
@@ -156,6 +161,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             print(&format!("report: {}\n", outcome.path.display()))?;
             Ok(Exit::Done.into())
         }
+        (Some(Command::Convert(options)), _) => convert::run(&options),
         (Some(Command::Doctor(args)), _) => doctor::run(&args),
         (Some(Command::Referee(args)), _) => referee::run(&args),
         (Some(Command::Completions(args)), _) => shell::completions(&args, Cli::command()),

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
+use crate::formats::Formats;
 use crate::plan::{BackendChoice, BuiltIn, Dtype, How, Op, Options, Plan, Shape};
 use facts::{EventFact, Facts};
 pub use table::table;
@@ -176,5 +177,6 @@ fn smallest_cell(python: Option<PathBuf>) -> Options {
             max_time: std::time::Duration::from_secs(1),
         },
         out: None,
+        formats: Formats::default(),
     }
 }

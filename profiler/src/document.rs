@@ -4,9 +4,10 @@
 
 mod checks;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -111,18 +112,53 @@ pub enum DocumentError {
 /// # Errors
 /// [`DocumentError`] when it can't be read, is none of this kind, or is spoilt.
 pub fn load<T: Document>(path: &Path) -> Result<T, DocumentError> {
-    let text = read(path).map_err(|source| DocumentError::Unreadable {
+    let unreadable = |source| DocumentError::Unreadable {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let bytes = read(path).map_err(unreadable)?;
+    let bytes = match bytes.starts_with(&GZIP) {
+        true => unpack(path, &bytes)?,
+        false => bytes,
+    };
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(io::Error::other(error)))?;
     parse(path, &text)
 }
 
+/// How gzipped files begin.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// No file of ours holds more when it is unpacked; one that was made to could fill the memory.
+const LARGEST: u64 = 4 << 30;
+
 /// A device could be read without end.
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::metadata(path)?.is_file() {
-        true => std::fs::read_to_string(path),
+        true => std::fs::read(path),
         false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
+fn unpack(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, DocumentError> {
+    let mut unpacked = Vec::new();
+    let read = GzDecoder::new(bytes)
+        .take(LARGEST)
+        .read_to_end(&mut unpacked);
+    let path = path.to_owned();
+    match read {
+        Ok(length) if (length as u64) < LARGEST => Ok(unpacked),
+        Ok(_) => Err(DocumentError::Unreadable {
+            path,
+            source: io::Error::other("it unpacks to more than 4 GiB"),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(DocumentError::CutShort {
+                path,
+                field: format!("{} bytes", unpacked.len()),
+                reason: "the rest of the gzip stream is missing".to_owned(),
+            })
+        }
+        Err(source) => Err(DocumentError::Unreadable { path, source }),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Environment {
     pub numpy: Option<String>,
     /// Version of `raptors`.
     pub raptors: Option<String>,
-    /// Commit of the repository that the command ran in.
+    /// Commit of the repository that the command ran in; in an image, the one it was built from ([`IMAGE_COMMIT`]).
     pub git_sha: Option<String>,
     /// Threads of `raptors`.
     pub threads: Choice<u32>,
@@ -157,7 +157,14 @@ fn pmu(counters: &[CounterReading]) -> Option<bool> {
     }
 }
 
+/// What the image says of its own source: the repository that a container sees need not be that one.
+const IMAGE_COMMIT: &str = "RAPTORS_GIT_SHA";
+
 fn git_sha() -> Option<String> {
+    let of_image = std::env::var(IMAGE_COMMIT).unwrap_or_default();
+    if !of_image.is_empty() {
+        return Some(of_image);
+    }
     let output = Command::new("git")
         .args(["rev-parse", "HEAD"])
         .output()

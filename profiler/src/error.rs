@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::baseline::BaselineError;
 use crate::changes::ChangesError;
+use crate::convert::ConvertError;
 use crate::document::DocumentError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
@@ -75,6 +76,9 @@ pub enum Error {
     /// There is no report.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Nothing was converted.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// Neither an op nor a command.
     #[error("nothing to do: --op, --shape and --dtype say what to measure; --help tells more")]
     Usage,
@@ -110,6 +114,8 @@ impl Error {
             Error::Record(error) => of_recording(error),
             Error::Referee(error) => of_referee(error),
             Error::Report(error) => of_report(error),
+            Error::Convert(ConvertError::Write { .. }) => Exit::Denied,
+            Error::Convert(_) => Exit::BadInput,
             Error::Signals(_) | Error::Stdout(_) => Exit::Denied,
         }
     }

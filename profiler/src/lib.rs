@@ -14,7 +14,8 @@
 //! - [`counters`] and [`recording`] watch the worker from outside: [`sampling`] takes samples, [`native`] walks and names
 //!   their stacks, [`python`] reads the Python stacks, [`merge`] (pure) makes one of both; [`profile`] is what was seen,
 //!   [`source_lines`] where in the source.
-//! - [`summary`], [`run_dir`] (filled in a [`scratch`] directory), [`outputs`], [`table`] and [`flamegraph`] are what leaves.
+//! - [`summary`], [`run_dir`] (filled in a [`scratch`] directory), [`outputs`], [`table`], [`flamegraph`] and [`formats`] are what leaves;
+//!   [`stored`] keeps a profile with its samples, from which [`convert`] writes other formats later.
 //! - [`suite`] is many cells. [`document`] reads back what was written, [`report`] makes a page of it; [`fingerprint`] says whether two may be compared,
 //!   [`judge`] (pure) how: [`changes`] from one run or suite to the next, and [`validate`] against a [`baseline`] file or a number.
 //! - [`referee`] compares two callables of a process that runs already: the Python package asks it.
@@ -25,6 +26,7 @@ pub mod baseline;
 pub mod changes;
 pub mod cli;
 pub mod compare;
+pub mod convert;
 pub mod counters;
 pub mod doctor;
 pub mod document;
@@ -32,6 +34,7 @@ pub mod environment;
 pub mod error;
 pub mod fingerprint;
 pub mod flamegraph;
+pub mod formats;
 pub mod interner;
 pub mod interrupt;
 pub mod job;
@@ -51,6 +54,7 @@ pub mod run_dir;
 pub mod sampling;
 pub mod scratch;
 pub mod source_lines;
+pub mod stored;
 pub mod suite;
 pub mod summary;
 pub mod table;

@@ -1,16 +1,19 @@
-//! The files of one profile: flame graph and folded stacks.
+//! The files of one profile: what `convert` reads, flame graph, folded stacks, and what `--format` asks for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::flamegraph::{self, WriteError};
+use crate::flamegraph::WriteError;
+use crate::formats::{self, Format};
 use crate::profile::Profile;
 use crate::run_dir::{RunDir, RunDirError};
+use crate::stored::{self, Stored};
 
 /// So many frames are in a summary; the profile itself has all.
 pub const TOP: usize = 20;
 
-/// Writes `NAME.svg` and `NAME.folded`; gives their names by kind. Without samples there is nothing to write.
+/// Writes `NAME.samples.json.gz`, `NAME.svg`, `NAME.folded` and those of `wanted`; gives their names by kind. Without samples there is
+/// nothing to write.
 ///
 /// # Errors
 /// [`RunDirError::Write`].
@@ -19,19 +22,30 @@ pub fn write_profile(
     name: &str,
     title: &str,
     profile: &Profile,
+    wanted: &[Format],
 ) -> Result<BTreeMap<String, String>, RunDirError> {
-    if profile.sampling.samples == 0 {
+    // What shows nothing but the scheduler's own frames has no stack.
+    if profile.stacks.total() == 0 {
         return Ok(BTreeMap::new());
     }
-    let (svg, folded) = (format!("{name}.svg"), format!("{name}.folded"));
-    run_dir.write(&folded, &profile.folded())?;
-    draw(run_dir, &svg, |path| {
-        flamegraph::write(profile, title, path)
+    let mut outputs = BTreeMap::new();
+    let file = format!("{name}.{}", stored::SUFFIX);
+    draw(run_dir, &file, |path| {
+        Stored::new(title, profile).write(path)
     })?;
-    Ok(BTreeMap::from([
-        ("flamegraph".to_owned(), svg),
-        ("folded".to_owned(), folded),
-    ]))
+    outputs.insert(stored::KEY.to_owned(), file);
+    for &format in [Format::Svg, Format::Folded].iter().chain(wanted) {
+        let file = format!("{name}.{}", format.suffix());
+        if outputs
+            .insert(format.key().to_owned(), file.clone())
+            .is_none()
+        {
+            draw(run_dir, &file, |path| {
+                formats::write(format, profile, title, path)
+            })?;
+        }
+    }
+    Ok(outputs)
 }
 
 /// Has a graph drawn to a file of the run.

@@ -24,6 +24,8 @@ pub use options::{BackendChoice, How, Options, Simd, Threads};
 pub(crate) use options::{seconds, share};
 pub use profiling::Profiling;
 
+use crate::formats::Format;
+
 /// A checked plan of the main job.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -49,6 +51,8 @@ pub struct Plan {
     pub python: PathBuf,
     /// Where the result goes; None for a new directory under `results/runs`.
     pub out: Option<PathBuf>,
+    /// In which formats the profiles are written beside flame graph and folded stacks.
+    pub formats: Vec<Format>,
 }
 
 /// Why a plan can't be carried out. Each message is one line that names the value and what is allowed.
@@ -185,6 +189,7 @@ impl Plan {
                 .python
                 .unwrap_or_else(|| default_python(std::env::var_os("VIRTUAL_ENV"))),
             out: options.out,
+            formats: options.formats.wanted().to_vec(),
         })
     }
 }

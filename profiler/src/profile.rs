@@ -1,7 +1,9 @@
 //! The profile of one backend: a tree of stacks with sample counts. Everything that is written comes from it.
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+mod samples;
+mod stack_tree;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::assemble::Counts;
 use crate::sampling::events::SamplingEvents;
 use crate::sampling::weight::Unit;
-use crate::source_lines::{LineCounts, SourceLine};
+use crate::source_lines::{HotLine, LineCounts, SourceLine};
+pub use samples::{Earlier, Sample, Samples, Thread};
+pub use stack_tree::StackTree;
 
 /// What kind of code a frame is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FrameKind {
     /// A Python function.
     Python,
@@ -26,8 +31,8 @@ pub enum FrameKind {
     Marker,
 }
 
-/// One frame of a merged stack. Two are equal if they look the same, wherever in the function they stand.
-#[derive(Debug, Clone)]
+/// One frame of a merged stack.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Frame {
     /// What kind of code it is.
     pub kind: FrameKind,
@@ -35,20 +40,6 @@ pub struct Frame {
     pub name: Arc<str>,
     /// Where in the source it stands, where that is known.
     pub source: Option<SourceLine>,
-}
-
-impl PartialEq for Frame {
-    fn eq(&self, other: &Frame) -> bool {
-        (self.kind, &self.name) == (other.kind, &other.name)
-    }
-}
-
-impl Eq for Frame {}
-
-impl Hash for Frame {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.kind, &self.name).hash(state);
-    }
 }
 
 impl Frame {
@@ -191,151 +182,79 @@ pub struct TopFrame {
     pub total: f64,
 }
 
-#[derive(Debug)]
-struct Node {
-    frame: usize,
-    samples: u64,
-    children: Vec<usize>,
-}
-
-/// Stacks as a tree: a node for each distinct path of frames from a root.
-#[derive(Debug, Default)]
-pub struct StackTree {
-    frames: Vec<Frame>,
-    known: HashMap<Frame, usize>,
-    nodes: Vec<Node>,
-    roots: Vec<usize>,
-}
-
-impl StackTree {
-    /// Counts `samples` samples of a stack (root to leaf). An empty stack is not counted.
-    pub fn add(&mut self, stack: &[Frame], samples: u64) {
-        let mut parent = None;
-        for frame in stack {
-            let frame = self.intern(frame);
-            parent = Some(self.child(parent, frame));
-        }
-        if let Some(leaf) = parent {
-            self.nodes[leaf].samples += samples;
-        }
-    }
-
-    fn intern(&mut self, frame: &Frame) -> usize {
-        if let Some(&index) = self.known.get(frame) {
-            return index;
-        }
-        self.frames.push(frame.clone());
-        self.known.insert(frame.clone(), self.frames.len() - 1);
-        self.frames.len() - 1
-    }
-
-    fn child(&mut self, parent: Option<usize>, frame: usize) -> usize {
-        let siblings = parent.map_or(&self.roots, |parent| &self.nodes[parent].children);
-        if let Some(&found) = siblings
-            .iter()
-            .find(|&&node| self.nodes[node].frame == frame)
-        {
-            return found;
-        }
-        let new = self.nodes.len();
-        self.nodes.push(Node {
-            frame,
-            samples: 0,
-            children: Vec::new(),
-        });
-        match parent {
-            Some(parent) => self.nodes[parent].children.push(new),
-            None => self.roots.push(new),
-        }
-        new
-    }
-
-    /// All frames that occur, each once.
-    pub fn frames(&self) -> &[Frame] {
-        &self.frames
-    }
-
-    /// All samples, as counted.
-    pub fn total(&self) -> u64 {
-        self.nodes.iter().map(|node| node.samples).sum()
-    }
-
-    /// Calls `visit` with each stack that has samples (root to leaf) and their number.
-    pub fn for_each<'a>(&'a self, mut visit: impl FnMut(&[&'a Frame], u64)) {
-        let mut path: Vec<&Frame> = Vec::new();
-        let mut to_do: Vec<(usize, usize)> =
-            self.roots.iter().rev().map(|&root| (root, 0)).collect();
-        while let Some((node, depth)) = to_do.pop() {
-            let node = &self.nodes[node];
-            path.truncate(depth);
-            path.push(&self.frames[node.frame]);
-            if node.samples > 0 {
-                visit(&path, node.samples);
-            }
-            to_do.extend(node.children.iter().rev().map(|&child| (child, depth + 1)));
-        }
-    }
-}
-
 /// The merged samples of one backend.
 #[derive(Debug)]
 pub struct Profile {
     /// The stacks.
     pub stacks: StackTree,
-    /// The lines of source that they stand in.
-    pub lines: LineCounts,
+    /// The samples on them.
+    pub samples: Samples,
     /// How they were taken.
     pub sampling: Sampling,
 }
 
 impl Profile {
-    /// The `n` frames with the most samples at the leaf.
+    /// The `n` frames with the most samples at the leaf. Frames that look the same are one, wherever in the function they stand.
     pub fn top(&self, n: usize) -> Vec<TopFrame> {
-        let mut counts: HashMap<&Frame, (u64, u64)> = HashMap::new();
+        let mut counts: HashMap<&str, (u64, u64)> = HashMap::new();
         let mut all = 0;
         self.stacks.for_each(|stack, samples| {
             all += samples;
             for (index, frame) in stack.iter().enumerate() {
-                if !stack[..index].contains(frame) {
-                    counts.entry(frame).or_default().1 += samples;
+                if !stack[..index].iter().any(|outer| outer.name == frame.name) {
+                    counts.entry(&frame.name).or_default().1 += samples;
                 }
             }
             if let Some(leaf) = stack.last() {
-                counts.entry(leaf).or_default().0 += samples;
+                counts.entry(&leaf.name).or_default().0 += samples;
             }
         });
         let mut frames: Vec<_> = counts.into_iter().collect();
-        frames.sort_by(|(a, a_counts), (b, b_counts)| {
-            b_counts.cmp(a_counts).then_with(|| a.name.cmp(&b.name))
-        });
+        frames
+            .sort_by(|(a, a_counts), (b, b_counts)| b_counts.cmp(a_counts).then_with(|| a.cmp(b)));
         let share = |count: u64| count as f64 / all as f64;
         frames
             .into_iter()
             .filter(|(_, (own, _))| *own > 0)
             .take(n)
-            .map(|(frame, (own, total))| TopFrame {
-                frame: folded_name(&frame.name),
+            .map(|(name, (own, total))| TopFrame {
+                frame: folded_name(name),
                 self_share: share(own),
                 total: share(total),
             })
             .collect()
     }
 
+    /// The `n` lines of source with the most samples of their own.
+    pub fn lines(&self, n: usize) -> Vec<HotLine> {
+        let mut lines = LineCounts::default();
+        self.stacks
+            .for_each(|stack, samples| lines.add(stack, samples));
+        lines.top(n)
+    }
+
     /// The stacks in folded form, one `frame;frame;frame COUNT` a line, ordered by stack.
     pub fn folded(&self) -> String {
-        let mut lines = Vec::new();
+        let mut stacks: BTreeMap<String, u64> = BTreeMap::new();
         self.stacks.for_each(|stack, samples| {
             let names: Vec<String> = stack.iter().map(|frame| folded_name(&frame.name)).collect();
-            lines.push(format!("{} {samples}\n", names.join(";")));
+            *stacks.entry(names.join(";")).or_default() += samples;
         });
-        lines.sort_unstable();
-        lines.concat()
+        let lines = stacks.iter();
+        lines
+            .map(|(stack, samples)| format!("{stack} {samples}\n"))
+            .collect()
     }
 }
 
-/// A frame's name without what separates frames and lines in the folded form.
+/// A frame's name without what separates frames and lines in the folded form, and without an end that readers would take for a count.
 pub fn folded_name(name: &str) -> String {
-    name.replace(';', ":").replace(['\n', '\r'], " ")
+    let name = name.replace(';', ":").replace(['\n', '\r'], " ");
+    match name.trim_end().rsplit_once(' ') {
+        _ if name.trim().is_empty() => "[no name]".to_owned(),
+        Some((start, end)) if end.parse::<f64>().is_ok() => format!("{start}:{end}"),
+        _ => name,
+    }
 }
 
 #[cfg(test)]
@@ -376,7 +295,7 @@ mod tests {
         }
         Profile {
             stacks: tree,
-            lines: LineCounts::default(),
+            samples: Samples::default(),
             sampling: sampling(),
         }
     }
@@ -439,6 +358,11 @@ mod tests {
     #[test]
     fn separators_in_names_are_replaced() {
         assert_eq!(profile(&[(&["f;g\nh"], 1)]).folded(), "f:g h 1\n");
+        assert_eq!(
+            profile(&[(&["", " "], 1)]).folded(),
+            "[no name];[no name] 1\n"
+        );
+        assert_eq!(profile(&[(&["f 12"], 1)]).folded(), "f:12 1\n");
     }
 
     #[test]

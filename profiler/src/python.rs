@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use crate::interner::{Interned, Interner};
 use crate::merge::PythonFrame;
 use layout::Layout;
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Memory, word_at};
 pub use place::{EvaluatorCall, Evidence};
 use spy::Spy;
 use stacks::StackReader;

@@ -28,7 +28,8 @@ use crate::sampling::session::{Recording, Session};
 use crate::sampling::target::Target;
 use launch::{Held, LaunchError};
 pub use options::{AttachOptions, RecordOptions};
-pub use summary::{ProcessSummary, RecordSummary};
+pub use summary::{ProcessSummary, RecordSummary, SCHEMA};
+use write::Wanted;
 
 /// How often the end of the program, of the time and of the user's patience is looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -99,14 +100,8 @@ pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, 
     let is_over = || has_passed(options.duration(), started);
     let ended = wait(is_over, || program.ended(), Some(root))?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
-    let title = header.command.join(" ");
-    let whole = Whole {
-        root,
-        subprocesses: options.subprocesses,
-        root_frame: None,
-        title,
-    };
-    finish(session.stop()?, &whole, header, run_dir)
+    let wanted = options.common.wanted(root);
+    finish(session.stop()?, header, wanted, run_dir)
 }
 
 /// Records a process that runs already, and the processes that it starts; it is left as it was.
@@ -129,14 +124,12 @@ pub fn attach(options: &AttachOptions, command: Vec<String>) -> Result<Outcome, 
     let gone = || Ok((!is_running(pid)).then(ExitStatus::default));
     let ended = wait(is_over, gone, None)?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
-    let title = options.title.clone();
-    let whole = Whole {
-        root: pid,
-        subprocesses: options.subprocesses,
-        root_frame: options.root_frame.clone(),
-        title: title.unwrap_or_else(|| header.command.join(" ")),
+    let wanted = Wanted {
+        root_frame: options.root_frame.as_deref(),
+        title: options.title.as_deref(),
+        ..options.common.wanted(pid)
     };
-    finish(session.stop()?, &whole, header, run_dir)
+    finish(session.stop()?, header, wanted, run_dir)
 }
 
 /// Says on stdout that sampling is under way, and sets `told` when a byte or the end comes on stdin.
@@ -206,25 +199,13 @@ fn is_running(pid: u32) -> bool {
     kill(Pid::from_raw(pid.cast_signed()), None) != Err(nix::errno::Errno::ESRCH)
 }
 
-/// What of a recording becomes the profile.
-struct Whole {
-    /// The process that was started or attached to.
-    root: u32,
-    /// Whether the processes that it started count too.
-    subprocesses: bool,
-    /// What is outside of the outermost Python frame that begins so is left out, where a stack has one.
-    root_frame: Option<String>,
-    /// Of the flame graph.
-    title: String,
-}
-
 fn finish(
     recording: Recording,
-    whole: &Whole,
     header: summary::Header,
+    wanted: Wanted<'_>,
     run_dir: RunDir,
 ) -> Result<Outcome, RecordError> {
-    let summary = write::write(recording, whole, header, &run_dir)?;
+    let summary = write::write(recording, header, wanted, &run_dir)?;
     let directory = run_dir.complete()?;
     Ok(Outcome { summary, directory })
 }

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::assemble::assemble;
+use crate::assemble::{Question, assemble};
 use crate::native::maps::Maps;
 use crate::native::symbol_store::SymbolStore;
 use crate::profile::{Profile, Sampling};
@@ -133,6 +133,7 @@ impl Recorder {
             events,
             targets,
             lost,
+            epoch,
         } = session.stop()?;
         // Processes that the worker started are not the op.
         let mut target = targets
@@ -140,16 +141,26 @@ impl Recorder {
             .find(|target| target.pid() == self.pid)
             .ok_or(ProfileError::NotReady)?;
         let python = target.take_python();
-        let assembled = assemble(target, &mut self.symbols, Some(&self.op), |time| {
+        let question = Question {
+            op: Some(&self.op),
+            waits: false,
+            root: None,
+        };
+        let mut assembled = assemble(target, &mut self.symbols, question, |time| {
             within(time, windows)
         });
+        let windows = windows.iter();
+        assembled.samples.windows = windows
+            .map(|window| (window.start_ns, window.end_ns))
+            .collect();
+        assembled.samples.epoch = epoch;
         let sampling = Sampling::new(&events, lost, &assembled.counts, assembled.stacks.total());
         if let Some(python) = python {
             self.state = State::Ready(events, python);
         }
         Ok(Profile {
             stacks: assembled.stacks,
-            lines: assembled.lines,
+            samples: assembled.samples,
             sampling,
         })
     }

@@ -5,7 +5,6 @@
 //! of a library without debug information, for the innermost Python line.
 
 use std::collections::HashMap;
-use std::ops::AddAssign;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -51,7 +50,7 @@ pub struct LineCounts {
 
 impl LineCounts {
     /// Counts `samples` samples of a stack (root to leaf).
-    pub fn add(&mut self, stack: &[Frame], samples: u64) {
+    pub fn add(&mut self, stack: &[&Frame], samples: u64) {
         self.all += samples;
         let lines: Vec<&SourceLine> = stack
             .iter()
@@ -92,24 +91,13 @@ impl LineCounts {
     }
 }
 
-fn innermost(stack: &[Frame]) -> Option<&SourceLine> {
+fn innermost<'a>(stack: &[&'a Frame]) -> Option<&'a SourceLine> {
     let from_the_leaf = |wanted: fn(FrameKind) -> bool| {
         let frame = stack.iter().rev().find(|frame| wanted(frame.kind))?;
         frame.source.as_ref()
     };
     from_the_leaf(|kind| kind != FrameKind::Kernel)
         .or_else(|| from_the_leaf(|kind| kind == FrameKind::Python))
-}
-
-impl AddAssign<&LineCounts> for LineCounts {
-    fn add_assign(&mut self, other: &LineCounts) {
-        self.all += other.all;
-        for (line, counted) in &other.lines {
-            let sum = self.at(line);
-            sum.own += counted.own;
-            sum.total += counted.total;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -134,6 +122,10 @@ mod tests {
         frames.iter().map(frame).collect()
     }
 
+    fn add(counts: &mut LineCounts, stack: &[Frame], samples: u64) {
+        counts.add(&stack.iter().collect::<Vec<_>>(), samples);
+    }
+
     fn told(counts: &LineCounts, n: usize) -> Vec<(String, f64, f64)> {
         let told = |line: HotLine| {
             (
@@ -152,9 +144,13 @@ mod tests {
     #[test]
     fn a_sample_counts_for_its_innermost_line_and_once_for_each_that_it_passes() {
         let mut counts = LineCounts::default();
-        counts.add(&stack(&["w.py:3", "k.rs:7", "clear_page [kernel]"]), 3);
-        counts.add(&stack(&["w.py:3", "abstract.c:9", "add"]), 1);
-        counts.add(&stack(&["f.py:1", "f.py:1", "f.py:2"]), 4);
+        add(
+            &mut counts,
+            &stack(&["w.py:3", "k.rs:7", "clear_page [kernel]"]),
+            3,
+        );
+        add(&mut counts, &stack(&["w.py:3", "abstract.c:9", "add"]), 1);
+        add(&mut counts, &stack(&["f.py:1", "f.py:1", "f.py:2"]), 4);
         assert_eq!(
             told(&counts, 9),
             [
@@ -170,12 +166,9 @@ mod tests {
     #[test]
     fn what_has_no_line_counts_to_the_whole() {
         let mut counts = LineCounts::default();
-        counts.add(&stack(&["idle"]), 1);
-        counts.add(&stack(&["w.py:3"]), 1);
-        let mut all = LineCounts::default();
-        all += &counts;
-        all += &counts;
-        assert_eq!(told(&all, 9), [line("w.py:3", 0.5, 0.5)]);
+        add(&mut counts, &stack(&["idle"]), 1);
+        add(&mut counts, &stack(&["w.py:3"]), 1);
+        assert_eq!(told(&counts, 9), [line("w.py:3", 0.5, 0.5)]);
         assert_eq!(told(&LineCounts::default(), 9), []);
     }
 }

@@ -175,7 +175,7 @@ fn profile(file: &Path, functions: &[Range<u64>], numbers: &mut Numbers) -> bool
             bp: STACK + 8 * (numbers.next() % 128),
             general: [0; 15],
         };
-        addresses.extend(walker.walk(registers, &stack).0.addresses);
+        addresses.extend(walker.walk(registers, &stack).native.addresses);
     }
     let mut store = SymbolStore::default();
     let frames = Symbolizer::new(walker, &mut store).stack(&addresses);

@@ -244,7 +244,7 @@ fn samples_are_asked_for_as_perf_record_asks() {
         };
         let mut perf = Command::new("perf");
         perf.args(["record", "-o", "perf.data", "-e", name, "-F", "997"])
-            .args(["--call-graph", "dwarf,32768", "true"]);
+            .args(["--call-graph", "dwarf,16384", "true"]);
         let Some(perf) = traced(home.path(), &perf) else {
             return;
         };

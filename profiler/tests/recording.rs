@@ -28,6 +28,9 @@ def key(item):
 def callback():
     return sorted(range(8), key=key)
 
+def nest(depth=30):
+    return sorted((depth - 1,), key=nest) if depth else [op() for _ in range(50)]
+
 def run(work):
     while True:
         work()
@@ -35,7 +38,7 @@ def run(work):
 if sys.argv[1] == "threads":
     threading.Thread(target=run, args=(callback,), daemon=True).start()
 print("working", flush=True)
-run(op if sys.argv[1] != "callback" else callback)
+run({"callback": callback, "deep": nest}.get(sys.argv[1], op))
 "#;
 
 /// Two Python threads whose parallel work shares the threads of one pool.
@@ -188,6 +191,18 @@ fn a_callback_from_c_code_nests_as_it_ran() {
         "key (",
         "zlib_crc32",
     ];
+    assert!(share(&profile, &nested) > 0.9, "{}", profile.folded());
+}
+
+#[test]
+fn a_stack_that_is_deeper_than_its_copy_is_walked_to_the_root() {
+    let Some(profile) = record(PROGRAM, "deep", "op") else {
+        return;
+    };
+    assert!(profile.sampling.unwound_ratio > 0.9);
+    let mut nested = vec!["<module>", "run ("];
+    nested.extend(["nest (", "list_sort"].repeat(30));
+    nested.extend(["nest (", "op (", "zlib_crc32"]);
     assert!(share(&profile, &nested) > 0.9, "{}", profile.folded());
 }
 

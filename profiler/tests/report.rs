@@ -12,8 +12,7 @@ use common::{
     assert_fails, assert_valid, assert_valid_as, raptors_prof, stderr, stdout, temporary,
 };
 use raptors_prof::flamegraph;
-use raptors_prof::profile::{Frame, FrameKind, Profile, Sampling, StackTree};
-use raptors_prof::source_lines::LineCounts;
+use raptors_prof::profile::{Frame, FrameKind, Profile, Samples, Sampling, StackTree};
 use serde_json::{Value, json};
 
 /// What makes a summary bad.
@@ -60,7 +59,7 @@ fn profile(names: &[&str]) -> Profile {
     }
     Profile {
         stacks,
-        lines: LineCounts::default(),
+        samples: Samples::default(),
         sampling: sampling(),
     }
 }

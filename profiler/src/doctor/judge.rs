@@ -17,8 +17,8 @@ const LATE_S: f64 = 0.045;
 const FILTER: u32 = 2;
 const FILTER_MEND: &str = "in a container: docker run --security-opt seccomp=container/seccomp.json …; elsewhere allow the call in the filter \
      (systemd: SystemCallFilter=)";
-const KERNEL_MEND: &str =
-    "sudo sysctl kernel.perf_event_paranoid=1, or run as root; in a container: --cap-add PERFMON";
+const KERNEL_MEND: &str = "sudo sysctl kernel.perf_event_paranoid=1, or run as root; in a container: the same sysctl on its host, or \
+     docker run --user 0:0 --cap-add PERFMON --cap-add SYSLOG … (old engines: SYS_ADMIN for PERFMON)";
 const OWN_OPS: &str = "the built-in ops; record, attach and --op FILE.py:CLASS do without";
 
 /// The checks of leave to watch processes.

@@ -106,9 +106,10 @@ fn write_profile(
         recorded: Some(profile.sampling.clone()),
     });
     let title = format!("{}: {}", backend.title(), plan.cell);
-    summary.outputs = outputs::write_profile(run_dir, backend.name(), &title, profile)?;
+    summary.outputs =
+        outputs::write_profile(run_dir, backend.name(), &title, profile, &plan.formats)?;
     summary.top = profile.top(TOP);
-    summary.lines = profile.lines.top(TOP);
+    summary.lines = profile.lines(TOP);
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! and whether the walk reached the thread's first function. Files are read when the first address in
 //! them is met.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::maps::{Mapping, Maps};
 use super::saved_registers::SavedRegisters;
 use super::symbol_table::{Function, SymbolTable};
 use crate::merge::Role;
-use crate::python::EvaluatorCall;
+use crate::python::{EvaluatorCall, word_at};
 
 /// No real stack is deeper; a loop in broken unwind tables is.
 const MAX_FRAMES: usize = 4096;
@@ -42,6 +43,17 @@ pub struct NativeStack {
     pub addresses: Vec<u64>,
     /// Whether the walk ended at the thread's first function.
     pub complete: bool,
+}
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// The addresses.
+    pub native: NativeStack,
+    /// The calls of a Python evaluator among them, from root to leaf.
+    pub calls: Vec<EvaluatorCall>,
+    /// Where a word that the walk ended for should have been: so many bytes above the stack pointer.
+    pub lacks: Option<u64>,
 }
 
 /// Unwinds stacks of one process.
@@ -133,30 +145,23 @@ impl StackWalker {
     /// Walks one stack. `stack` holds the bytes from `registers.sp` upwards.
     ///
     /// An address outside executable memory is never taken for a caller: the walk ends there, incomplete.
-    ///
-    /// Beside the addresses it gives the calls of a Python evaluator among them, from root to leaf.
-    pub fn walk(
-        &mut self,
-        registers: Registers,
-        stack: &[u8],
-    ) -> (NativeStack, Vec<EvaluatorCall>) {
+    pub fn walk(&mut self, registers: Registers, stack: &[u8]) -> Walk {
         let mut regs = UnwindRegsX86_64::new(registers.ip, registers.sp, registers.bp);
+        let missed = Cell::new(None);
         let mut read_stack = |address: u64| {
-            let at = address
-                .checked_sub(registers.sp)
-                .and_then(|at| usize::try_from(at).ok())
-                .ok_or(())?;
-            let bytes = stack.get(at..at.checked_add(8).ok_or(())?).ok_or(())?;
-            bytes.try_into().map(u64::from_le_bytes).map_err(|_| ())
+            let at = address.checked_sub(registers.sp).ok_or(())?;
+            word_at(stack, at).ok_or_else(|| missed.set(Some(at)))
         };
         let mut found = NativeStack::default();
         let mut calls = Vec::new();
+        let mut lacks = None;
         let mut general = registers.general;
         let mut address = FrameAddress::from_instruction_pointer(registers.ip);
         while found.addresses.len() < MAX_FRAMES
             && self.file_at(address.address_for_lookup()).is_some()
         {
             found.addresses.push(address.address_for_lookup());
+            missed.set(None);
             let sp = regs.sp();
             match self
                 .unwinder
@@ -182,11 +187,18 @@ impl StackWalker {
                     found.complete = true;
                     break;
                 }
-                Err(_) => break,
+                Err(_) => {
+                    lacks = missed.get();
+                    break;
+                }
             }
         }
         calls.reverse();
-        (found, calls)
+        Walk {
+            native: found,
+            calls,
+            lacks,
+        }
     }
 
     /// The registers as the caller of the function at `address` had them; 0 for what is not known.
@@ -264,7 +276,7 @@ mod tests {
     fn an_address_outside_executable_memory_ends_the_walk() {
         let maps = Maps::read(std::process::id()).unwrap();
         let mut walker = StackWalker::new(std::process::id(), maps);
-        let (stack, _) = walker.walk(
+        let walk = walker.walk(
             Registers {
                 ip: 0x10,
                 sp: 0x1000,
@@ -273,7 +285,7 @@ mod tests {
             },
             &[0; 64],
         );
-        assert_eq!(stack, NativeStack::default());
+        assert_eq!(walk.native, NativeStack::default());
     }
 
     #[test]
@@ -281,7 +293,7 @@ mod tests {
         let maps = Maps::read(std::process::id()).unwrap();
         let mut walker = StackWalker::new(std::process::id(), maps);
         let here = an_address_outside_executable_memory_ends_the_walk as fn() as usize as u64;
-        let (stack, _) = walker.walk(
+        let walk = walker.walk(
             Registers {
                 ip: here,
                 sp: 0x1000,
@@ -290,8 +302,8 @@ mod tests {
             },
             &[0xa5; 256],
         );
-        assert!(!stack.complete);
-        assert_eq!(stack.addresses.first(), Some(&here));
+        assert!(!walk.native.complete);
+        assert_eq!(walk.native.addresses.first(), Some(&here));
         assert!(walker.met_file_at(here).unwrap().read_symbols().is_some());
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::formats::Formats;
+
 use super::{Backend, Dtype, Layout, Op, PlanError, Shape, name, names};
 
 /// Options of the main job. Each is valid by itself; whether they fit together is for [`super::Plan::new`] to say.
@@ -41,6 +43,9 @@ pub struct Options {
     /// Directory of the result; new or empty [default: results/runs/<UTC time>-<op>-<shape>-<dtype>]
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
+    /// More formats of the profiles.
+    #[command(flatten)]
+    pub formats: Formats,
 }
 
 /// How a cell is measured.

@@ -27,6 +27,21 @@ pub struct Learned {
     pub late_looks: u64,
 }
 
+impl Learned {
+    /// Whether one code object was seen to call the other.
+    fn calls(&self, caller: u64, function: u64) -> bool {
+        self.calls_seen.contains(&(caller, function))
+    }
+
+    /// Likewise, or a function that calls the other: of a call in a function's last line, the evaluator returns from both without
+    /// keeping an instruction between.
+    fn leads_to(&self, caller: u64, function: u64) -> bool {
+        let mut seen = self.calls_seen.iter();
+        self.calls(caller, function)
+            || seen.any(|(outer, between)| *outer == caller && self.calls(*between, function))
+    }
+}
+
 /// See [`Instant::whereabouts`]: stack pointers and instructions, from root to leaf.
 pub type Whereabouts = Vec<(u64, u64)>;
 
@@ -176,11 +191,11 @@ impl Instant<'_> {
         let Some((code, instruction)) = told.filter(|_| leaf.kind != Kind::Shim) else {
             return Some(frames);
         };
-        let calls = |caller, function| self.learned.calls_seen.contains(&(caller, function));
+        let learned = &self.learned;
         let runs = self.evidence.calls[index].runs;
         if code != leaf.code {
-            let between = calls(leaf.code, code) || calls(code, leaf.code);
-            let taken = caller.is_some_and(|caller| calls(caller, code));
+            let between = learned.leads_to(leaf.code, code) || learned.calls(code, leaf.code);
+            let taken = caller.is_some_and(|caller| learned.calls(caller, code));
             if between && (runs || !taken) {
                 return Some(frames);
             }

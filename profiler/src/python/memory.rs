@@ -7,6 +7,8 @@ use nix::unistd::Pid;
 
 /// The kernel takes no more places in one call (`IOV_MAX`).
 const MAX_PLACES: usize = 1024;
+/// Memory begins and ends at a multiple of this.
+const PAGE_BYTES: u64 = 4096;
 
 /// The memory of a process.
 #[derive(Debug, Clone, Copy)]
@@ -33,11 +35,24 @@ impl Memory {
         (self.read(&[address], length, &mut bytes) == length).then_some(bytes)
     }
 
-    /// What there is of a stack from `sp` on, up to 32 KiB.
-    pub fn stack(self, sp: u64) -> Option<Vec<u8>> {
-        // It may end before.
-        let mut sizes = (10..=15).rev().map(|power| 1_usize << power);
-        sizes.find_map(|size| self.bytes(sp, size))
+    /// What there is from `address` on, up to `length` bytes: memory may end before.
+    pub fn some(self, address: u64, length: usize) -> Vec<u8> {
+        let end = address.saturating_add(length as u64);
+        let mut at = address;
+        let pages = std::iter::from_fn(|| {
+            let next = (at / PAGE_BYTES + 1).saturating_mul(PAGE_BYTES).min(end);
+            let page = RemoteIoVec {
+                base: usize::try_from(at).ok()?,
+                len: usize::try_from(next - at).ok()?,
+            };
+            at = next;
+            (page.len > 0).then_some(page)
+        });
+        let pages: Vec<RemoteIoVec> = pages.take(MAX_PLACES).collect();
+        let mut bytes = vec![0; length];
+        let read = self.read_places(&pages, &mut bytes);
+        bytes.truncate(read);
+        bytes
     }
 
     /// The word at `address`.
@@ -61,7 +76,12 @@ impl Memory {
             .filter_map(|&address| usize::try_from(address).ok())
             .map(|base| RemoteIoVec { base, len: length })
             .collect();
-        process_vm_readv(self.pid, &mut [IoSliceMut::new(into)], &places).unwrap_or(0)
+        self.read_places(&places, into)
+    }
+
+    /// Reads these places one after the other, until one can't be read. Says how many bytes that are.
+    fn read_places(self, places: &[RemoteIoVec], into: &mut [u8]) -> usize {
+        process_vm_readv(self.pid, &mut [IoSliceMut::new(into)], places).unwrap_or(0)
     }
 }
 

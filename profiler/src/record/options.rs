@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use super::RecordError;
+use super::write::Wanted;
+use crate::formats::Formats;
 use crate::plan;
 use crate::sampling::event_names::SampledEvent;
 use crate::sampling::pmu;
@@ -28,12 +30,28 @@ pub struct Common {
     /// Records where threads wait and for how long, instead of CPU time; the kernel must be open to sampling
     #[arg(long, conflicts_with_all = ["event", "rate"])]
     off_cpu: bool,
+    /// Whether to record the processes that it starts too
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, help_heading = "What is recorded")]
+    subprocesses: bool,
     /// Directory of the result; new or empty [default: one under results/runs]
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    formats: Formats,
 }
 
 impl Common {
+    /// What is to be written.
+    pub(super) fn wanted(&self, root: u32) -> Wanted<'_> {
+        Wanted {
+            root,
+            subprocesses: self.subprocesses,
+            root_frame: None,
+            title: None,
+            formats: self.formats.wanted(),
+        }
+    }
+
     /// What is to be recorded.
     pub(super) fn subject(&self) -> Result<Subject, RecordError> {
         let rate_hz = self.rate.unwrap_or(DEFAULT_RATE_HZ);
@@ -65,9 +83,6 @@ pub struct RecordOptions {
     /// Ends the recording, not the program, after so many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     duration: Option<f64>,
-    /// Whether to record the processes that the program starts
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub(super) subprocesses: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -107,9 +122,6 @@ pub struct AttachOptions {
     /// For programs: Python frames outside of the outermost that begins so are left out
     #[arg(long, hide = true, value_name = "PREFIX")]
     pub(super) root_frame: Option<String>,
-    /// Whether to record the processes that it starts meanwhile
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub(super) subprocesses: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }

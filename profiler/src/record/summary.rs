@@ -13,7 +13,7 @@ use crate::profile::{Sampling, TopFrame};
 use crate::source_lines::HotLine;
 
 /// Name and number of the schema. Fields are only added within a number.
-pub(super) const SCHEMA: &str = "raptors-prof/record/1";
+pub const SCHEMA: &str = "raptors-prof/record/1";
 
 /// A recording.
 #[derive(Debug, Serialize)]

@@ -76,8 +76,7 @@ fn escaped(document: &str) -> String {
 mod tests {
     use super::*;
     use crate::flamegraph;
-    use crate::profile::{Frame, FrameKind, Profile, Sampling, StackTree};
-    use crate::source_lines::LineCounts;
+    use crate::profile::{Frame, FrameKind, Profile, Samples, Sampling, StackTree};
 
     /// What inferno draws of functions with these names.
     fn drawn(names: &[&str]) -> String {
@@ -91,7 +90,7 @@ mod tests {
         stacks.add(&stack, 9);
         let profile = Profile {
             stacks,
-            lines: LineCounts::default(),
+            samples: Samples::default(),
             sampling: Sampling {
                 event: "cpu-clock".to_owned(),
                 rate_hz: Some(997),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::request::STACK_BYTES;
 use crate::native::unwind::{Registers, StackWalker};
 use crate::python::Memory;
 
@@ -60,16 +61,14 @@ pub fn where_it_waits(walker: &mut StackWalker, tid: u32) -> Vec<u64> {
     let Some((sp, ip)) = file.ok().as_deref().and_then(stack_and_instruction) else {
         return Vec::new();
     };
-    let Some(stack) = Memory::of(pid).stack(sp) else {
-        return Vec::new();
-    };
+    let stack = Memory::of(pid).some(sp, STACK_BYTES as usize);
     let registers = Registers {
         ip,
         sp,
         bp: 0,
         general: [0; 15],
     };
-    walker.walk(registers, &stack).0.addresses
+    walker.walk(registers, &stack).native.addresses
 }
 
 /// Format: proc_pid_syscall(5): the number, six arguments, stack pointer and instruction pointer; `running` of a thread that runs.

@@ -4,7 +4,7 @@
 //! [`events`] opens one sampling event a CPU on the process and all threads that it starts later, [`ring`] is
 //! the memory shared with the kernel (the only unsafe code of the sampler), [`record`] turns its bytes into
 //! values, [`weight`] and [`off_cpu`] tell how much a sample counts, [`mark`] and [`library_callers`] find for whom a worker thread works, and [`session`] is
-//! the thread that drains the rings, walks the stacks and looks at the Python stacks, when and where [`scheduling`] lets it.
+//! the thread that drains the rings, walks the stacks ([`walked_stack`]) and looks at the Python stacks, when and where [`scheduling`] lets it.
 
 mod clock;
 pub mod event_names;
@@ -19,4 +19,5 @@ mod ring;
 pub mod scheduling;
 pub mod session;
 pub mod target;
+mod walked_stack;
 pub mod weight;

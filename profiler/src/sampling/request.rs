@@ -15,7 +15,7 @@ use super::record::{GENERAL_REGISTERS, REG_IP, REG_SP};
 use super::weight::Unit;
 
 /// Bytes of user stack copied with each sample. Measured in docs/performance.md.
-pub const STACK_BYTES: u32 = 32 * 1024;
+pub const STACK_BYTES: u32 = 16 * 1024;
 const USER_REGISTERS: u64 = 1 << REG_SP | 1 << REG_IP | general_registers();
 
 const fn general_registers() -> u64 {

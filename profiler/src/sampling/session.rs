@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::clock::now_ns;
+use super::clock::{epoch, now_ns};
 use super::events::SamplingEvents;
 use super::off_cpu::{Wait, Waits};
 use super::record::{RawSample, Record, parse};
 use super::scheduling::Scheduling;
-use super::target::{PythonSide, Sample, Sight, Target};
+use super::target::{PythonSide, Sight, Target};
 use super::weight::Unit;
 use crate::native::maps::Maps;
 
@@ -40,6 +40,8 @@ pub struct Recording {
     pub targets: Vec<Target>,
     /// Samples that found no room in the rings.
     pub lost: u64,
+    /// What has to be added to the samples' times for the time since 1970.
+    pub epoch: Duration,
 }
 
 /// A recording under way.
@@ -74,6 +76,7 @@ impl Session {
                 events,
                 targets: vec![target],
                 lost: 0,
+                epoch: Duration::ZERO,
             },
         };
         let asked_to_stop = Arc::clone(&stop);
@@ -124,8 +127,8 @@ struct Loop {
     in_op: Arc<AtomicU64>,
     /// The target that a process runs now.
     running: HashMap<u32, usize>,
-    /// The waits of the threads, where they are what is recorded: the target of each, and what it shows.
-    waits: Option<Waits<(usize, Sight)>>,
+    /// The waits of the threads, where they are what is recorded.
+    waits: Option<Waits<Place>>,
     /// Records that are not to be read before the next drain.
     early: Vec<Timed>,
     recording: Recording,
@@ -151,6 +154,7 @@ impl Loop {
         }
         self.recording.events.disable()?;
         self.drain()?;
+        self.recording.epoch = epoch()?;
         let end = now_ns()?;
         for wait in self.waits.iter_mut().flat_map(|waits| waits.end(end)) {
             keep(&mut self.recording.targets, wait);
@@ -269,25 +273,32 @@ impl Loop {
         self.in_op.fetch_add(u64::from(in_op), Ordering::Relaxed);
         let is_python = matches!(sight.python, PythonSide::Own(_));
         match &mut self.waits {
-            Some(waits) => waits.sampled(tid, (index, sight)),
-            None => target.keep(Sample {
-                time_ns,
-                weight,
-                sight,
-            }),
+            Some(waits) => waits.sampled(
+                tid,
+                Place {
+                    target: index,
+                    tid,
+                    sight,
+                },
+            ),
+            None => target.keep(time_ns, weight, tid, sight),
         }
         is_python
     }
 }
 
+/// Where a thread waits.
+struct Place {
+    target: usize,
+    tid: u32,
+    sight: Sight,
+}
+
 /// A wait is over: it counts for as long as it was.
-fn keep(targets: &mut [Target], wait: Wait<(usize, Sight)>) {
-    let (target, sight) = wait.place;
-    targets[target].keep(Sample {
-        time_ns: wait.since_ns,
-        weight: Unit::Microseconds.weight(wait.until_ns.saturating_sub(wait.since_ns)),
-        sight,
-    });
+fn keep(targets: &mut [Target], wait: Wait<Place>) {
+    let Place { target, tid, sight } = wait.place;
+    let weight = Unit::Microseconds.weight(wait.until_ns.saturating_sub(wait.since_ns));
+    targets[target].keep(wait.since_ns, weight, tid, sight);
 }
 
 /// Which target a process is at present.

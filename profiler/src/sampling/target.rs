@@ -2,18 +2,19 @@
 //!
 //! In: raw samples and records of life. Out: native and Python stacks, each kept once, with the samples that have them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::clock::now_ns;
 use super::library_callers::{libraries, only_thread_in, where_it_waits};
 use super::mark::works_for;
 use super::record::RawSample;
+use super::walked_stack::WalkedStack;
 use crate::interner::{Interned, Interner};
 use crate::merge::Role;
 use crate::native::maps::{Mapping, Maps};
-use crate::native::unwind::{NativeStack, Registers, StackWalker};
-use crate::python::{Evidence, Memory, PythonReader, PythonStack, Unread};
+use crate::native::unwind::{NativeStack, StackWalker};
+use crate::python::{Evidence, PythonReader, PythonStack, Unread};
 
 /// How long to wait between looks for an interpreter in a process that has just begun to run, ns.
 const RETRY_NS: u64 = 50_000_000;
@@ -88,10 +89,14 @@ enum Interpreter {
 /// What was gathered of a program.
 #[derive(Default)]
 pub struct Gathered {
+    /// What samples show, each once, by its number.
+    sights: HashMap<Sight, u32>,
     /// The samples of which the time is kept, in the order in which they were read.
-    pub timed: Vec<Sample>,
-    /// How many samples there were before those, by what they show.
-    pub earlier: HashMap<Sight, Tally>,
+    pub timed: VecDeque<Sample>,
+    /// How many samples there were before those, by the number of what they show and by their thread.
+    pub earlier: HashMap<(u32, u32), Tally>,
+    /// The names of the threads.
+    pub thread_names: HashMap<u32, String>,
     /// Looks at Python stacks.
     pub looks: u64,
     /// Looks that found the stack changing.
@@ -104,8 +109,10 @@ pub struct Sample {
     pub time_ns: u64,
     /// How much it counts.
     pub weight: u64,
-    /// What it shows.
-    pub sight: Sight,
+    /// Its thread.
+    pub tid: u32,
+    /// The number of what it shows.
+    pub sight: u32,
 }
 
 /// Samples that show the same.
@@ -118,32 +125,43 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, weight: u64) {
+    /// Counts one more.
+    pub fn add(&mut self, weight: u64) {
         self.samples += 1;
         self.weight += weight;
     }
 }
 
 impl Gathered {
-    /// How many samples show what, of those whose time is to be kept; the earlier ones always are.
-    pub fn tallies(self, keep: impl Fn(u64) -> bool) -> HashMap<Sight, Tally> {
-        let mut tallies = self.earlier;
-        for sample in self.timed {
-            if keep(sample.time_ns) {
-                tallies.entry(sample.sight).or_default().add(sample.weight);
-            }
-        }
-        tallies
+    /// What samples show, by its number.
+    pub fn take_sights(&mut self) -> Vec<Sight> {
+        let mut sights: Vec<_> = std::mem::take(&mut self.sights).into_iter().collect();
+        sights.sort_unstable_by_key(|(_, number)| *number);
+        sights.into_iter().map(|(sight, _)| sight).collect()
     }
 
-    fn add(&mut self, sample: Sample) {
-        if self.timed.len() >= TIMED {
-            for sample in self.timed.drain(..) {
-                let tally = self.earlier.entry(sample.sight).or_default();
-                tally.add(sample.weight);
-            }
+    fn add(&mut self, time_ns: u64, weight: u64, tid: u32, sight: Sight) {
+        let next = self.sights.len() as u32;
+        let sight = *self.sights.entry(sight).or_insert(next);
+        if self.timed.len() >= TIMED
+            && let Some(sample) = self.timed.pop_front()
+        {
+            let same = self.earlier.entry((sample.sight, sample.tid)).or_default();
+            same.add(sample.weight);
         }
-        self.timed.push(sample);
+        self.timed.push_back(Sample {
+            time_ns,
+            weight,
+            tid,
+            sight,
+        });
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.samples += other.samples;
+        self.weight += other.weight;
     }
 }
 
@@ -236,7 +254,11 @@ impl Target {
 
     /// What names the addresses, and what was gathered.
     pub fn into_parts(self) -> (StackWalker, Gathered) {
-        (self.walker, self.gathered)
+        let gathered = Gathered {
+            thread_names: self.thread_names,
+            ..self.gathered
+        };
+        (self.walker, gathered)
     }
 
     pub(super) fn name_thread(&mut self, tid: u32, name: String) {
@@ -256,15 +278,16 @@ impl Target {
 
     /// Walks a sample and looks at the Python stack that belongs to it. The thread runs, or is about to wait.
     pub(super) fn look(&mut self, sample: RawSample, runs: bool) -> Sight {
+        // It may be gone when the recording is over.
+        self.learn_name(sample.tid);
         let (user, python) = match sample.user {
             Some((registers, stack)) => {
-                let stack = self.stack(registers, stack);
-                let (user, calls) = self.walker.walk(registers, &stack);
-                let user = self.stacks.user.intern(Box::new(user));
+                let walked = WalkedStack::new(&mut self.walker, registers, stack);
+                let user = self.stacks.user.intern(Box::new(walked.native));
                 let evidence = Evidence {
-                    calls: &calls,
+                    calls: &walked.calls,
                     start: registers.sp,
-                    bytes: &stack,
+                    bytes: &walked.bytes,
                 };
                 let python = self.python(&Walked {
                     tid: sample.tid,
@@ -291,20 +314,9 @@ impl Target {
         }
     }
 
-    /// The bytes of a sample's stack. The kernel gives none where their page is not mapped at that instant, as that of a thread that
-    /// has not touched its stack for a while may be: then they are still there, and count if they lead to the root.
-    fn stack(&mut self, registers: Registers, copy: Vec<u8>) -> Vec<u8> {
-        if !copy.is_empty() {
-            return copy;
-        }
-        let late = Memory::of(self.pid()).stack(registers.sp);
-        let late = late.filter(|stack| self.walker.walk(registers, stack).0.complete);
-        late.unwrap_or(copy)
-    }
-
-    /// Keeps a sample.
-    pub(super) fn keep(&mut self, sample: Sample) {
-        self.gathered.add(sample);
+    /// Keeps a sample of thread `tid`, taken at `time_ns`, that counts `weight` and shows `sight`.
+    pub(super) fn keep(&mut self, time_ns: u64, weight: u64, tid: u32, sight: Sight) {
+        self.gathered.add(time_ns, weight, tid, sight);
     }
 
     /// Whether the Python stacks have not changed for some time.
@@ -404,12 +416,14 @@ impl Target {
     }
 
     fn name_of_thread(&mut self, tid: u32) -> Interned<str> {
+        let name = self.learn_name(tid).to_owned();
+        self.stacks.names.intern(name)
+    }
+
+    fn learn_name(&mut self, tid: u32) -> &str {
         let pid = self.pid();
-        let name = self
-            .thread_names
-            .entry(tid)
-            .or_insert_with(|| thread_name(pid, tid));
-        self.stacks.names.intern(name.as_str())
+        let names = &mut self.thread_names;
+        names.entry(tid).or_insert_with(|| thread_name(pid, tid))
     }
 
     fn find_interpreter(&mut self) {
@@ -435,4 +449,36 @@ impl Target {
 fn thread_name(pid: u32, tid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm"))
         .map_or_else(|_| tid.to_string(), |name| name.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_samples_keep_their_time_and_the_ones_before_their_thread() {
+        let mut stacks = Stacks::default();
+        let user = NativeStack {
+            addresses: vec![1],
+            complete: true,
+        };
+        let sight = Sight {
+            kernel: stacks.kernel.intern(Vec::new()),
+            user: stacks.user.intern(Box::new(user)),
+            python: PythonSide::NoInterpreter,
+        };
+        let mut gathered = Gathered::default();
+        for time_ns in 0..TIMED as u64 + 3 {
+            let tid = if time_ns == 1 { 8 } else { 7 };
+            gathered.add(time_ns, 2, tid, sight.clone());
+        }
+        assert_eq!(gathered.timed.len(), TIMED);
+        assert_eq!(gathered.timed[0].time_ns, 3);
+        let earlier = |tid| {
+            let tally = gathered.earlier[&(0, tid)];
+            (tally.samples, tally.weight)
+        };
+        assert_eq!((earlier(7), earlier(8)), ((2, 4), (1, 2)));
+        assert_eq!(gathered.take_sights(), [sight]);
+    }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use clap::{Args, ValueEnum};
 
 use super::SuiteError;
+use crate::formats::Formats;
 use crate::plan::{
     BackendChoice, BuiltIn, Cell, Dtype, How, Layout, Op, Options, Plan, Shape, Simd, Threads,
 };
@@ -188,6 +189,7 @@ pub(super) fn options(
         simd,
         how: how.clone(),
         out: None,
+        formats: Formats::default(),
     }
 }
 
