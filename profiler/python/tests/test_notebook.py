@@ -19,7 +19,7 @@ WORK = """%%raptors_prof --rate 499
 def burn(count):
     return sum(i * i for i in range(count))
 
-total = burn(2_000_000)
+total = burn(8_000_000)
 total % 1000
 """
 
@@ -40,7 +40,7 @@ def test_a_cell_is_profiled_and_shown(tmp_path: Path) -> None:
     notebook = execute(LOAD, WORK, "!ls -a", "(total, _)", directory=tmp_path)
     _, profiled, listing, after = notebook["cells"]
     value, text = shown(profiled, "text/plain")
-    assert value == str(sum(i * i for i in range(2_000_000)) % 1000)
+    assert value == str(sum(i * i for i in range(8_000_000)) % 1000)
     assert re.fullmatch(r"<raptors_prof.Profile of \d+ samples in \S+>", text)
     (page,) = shown(profiled, "text/html")
     frame = re.search(r'<iframe sandbox="allow-scripts allow-modals" srcdoc="([^"]*)"', page)
@@ -54,7 +54,7 @@ def test_a_cell_is_profiled_and_shown(tmp_path: Path) -> None:
     assert "kernelbase.py" not in graph
     assert "raptors" not in listing["outputs"][0]["text"], "nothing is left in the directory"
     # What the cell defined is there.
-    assert shown(after, "text/plain")[0].startswith(f"({sum(i * i for i in range(2_000_000))}")
+    assert shown(after, "text/plain")[0].startswith(f"({sum(i * i for i in range(8_000_000))}")
 
 
 def test_a_directory_is_kept(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_directory_is_kept(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_cell_is_the_cells_own(tmp_path: Path) -> None:
-    failing = "%%raptors_prof\nsum(i * i for i in range(2_000_000))\n1 / 0"
+    failing = "%%raptors_prof\nsum(i * i for i in range(8_000_000))\n1 / 0"
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         execute(LOAD, failing, directory=tmp_path)
     notebook = execute(LOAD, failing, directory=tmp_path, allow_errors=True)
