@@ -2,13 +2,16 @@
 //!
 //! Events on a thread that follow its children can't have a ring buffer unless they are bound to a CPU, so
 //! there is one ring a CPU, and one event a CPU and thread that is there already.
+//!
+//! Samples that come by rate have a second event each, which writes to the same ring and wakes nobody: each wake-up is an interrupt of its own in
+//! the target's time. One of the two is on at a time.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use linux_perf_event_reader::RecordParseInfo;
-use perf_event::Counter;
+use perf_event::{Builder, Counter};
 use perf_event_open_sys::ioctls;
 
 use super::request::{Request, STACK_BYTES, Subject};
@@ -117,6 +120,10 @@ pub struct SamplingEvents {
     per_cpu: Vec<(Counter, Ring)>,
     /// The other threads' events, which write to the same rings.
     others: Vec<Counter>,
+    /// The second events of all threads; none where samples don't come by rate, or where they would be too many open files.
+    silent: Vec<Counter>,
+    /// Whether samples wake who waits for them.
+    wakes: bool,
 }
 
 impl SamplingEvents {
@@ -128,7 +135,7 @@ impl SamplingEvents {
     pub fn open(pid: u32, subject: &Subject) -> Result<SamplingEvents, OpenError> {
         let mut refused = None;
         for request in subject.requests() {
-            match open_on_each_cpu(pid, &request) {
+            match open_on_each_cpu(pid, || request.builder()) {
                 Ok(events) => {
                     let rings = map_rings(&events).map_err(|source| OpenError::Ring { source })?;
                     let cpus = online_cpus().map_err(|source| OpenError::Ring { source })?;
@@ -137,9 +144,19 @@ impl SamplingEvents {
                         cpus,
                         per_cpu: events.into_iter().zip(rings).collect(),
                         others: Vec::new(),
+                        silent: Vec::new(),
+                        wakes: true,
                     };
                     let other = |source| OpenError::Other { pid, source };
-                    events.add_threads(pid).map_err(other)?;
+                    let all = threads(pid);
+                    let begun = all.iter().copied().filter(|thread| *thread != pid);
+                    events.others = events
+                        .add(begun, |request| request.builder())
+                        .map_err(other)?;
+                    if events.rate_hz().is_some() {
+                        let silent = events.add(all, |request| request.silent_builder());
+                        events.silent = silent.unwrap_or_default();
+                    }
                     return Ok(events);
                 }
                 Err(error) => refused = Some((request, error)),
@@ -154,10 +171,15 @@ impl SamplingEvents {
         })
     }
 
-    /// Opens events on the threads that the process has beside its first; those that end meanwhile are no loss.
-    fn add_threads(&mut self, pid: u32) -> io::Result<()> {
-        for thread in threads(pid).into_iter().filter(|thread| *thread != pid) {
-            let events = match open_on_each_cpu(thread, &self.request) {
+    /// Opens more events on these threads, which write to the rings that are there; those that end meanwhile are no loss.
+    fn add(
+        &self,
+        threads: impl IntoIterator<Item = u32>,
+        builder: impl Fn(&Request) -> Builder<'static>,
+    ) -> io::Result<Vec<Counter>> {
+        let mut added = Vec::new();
+        for thread in threads {
+            let events = match open_on_each_cpu(thread, || builder(&self.request)) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
                 events => events?,
             };
@@ -169,24 +191,25 @@ impl SamplingEvents {
                     return Err(io::Error::last_os_error());
                 }
             }
-            self.others.extend(events);
+            added.extend(events);
         }
-        Ok(())
+        Ok(added)
     }
 
-    fn events(&mut self) -> impl Iterator<Item = &mut Counter> {
+    fn waking(&mut self) -> impl Iterator<Item = &mut Counter> {
         self.per_cpu
             .iter_mut()
             .map(|(event, _)| event)
             .chain(&mut self.others)
     }
 
-    /// Starts to sample.
+    /// Starts to sample; samples wake who waits for them.
     ///
     /// # Errors
     /// What the system says.
     pub fn enable(&mut self) -> io::Result<()> {
-        self.events().try_for_each(Counter::enable)
+        self.wakes = true;
+        self.waking().try_for_each(Counter::enable)
     }
 
     /// Ceases to sample; what was sampled stays in the rings.
@@ -194,7 +217,32 @@ impl SamplingEvents {
     /// # Errors
     /// What the system says.
     pub fn disable(&mut self) -> io::Result<()> {
-        self.events().try_for_each(Counter::disable)
+        self.waking().try_for_each(Counter::disable)?;
+        self.silent.iter_mut().try_for_each(Counter::disable)
+    }
+
+    /// Whether samples wake who waits for them.
+    pub(super) fn wakes(&self) -> bool {
+        self.wakes
+    }
+
+    /// Has samples wake who waits for them, or not, where that can be chosen. What samples is on before what did is off, so that a thread
+    /// that begins meanwhile has one of the two.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn set_wakes(&mut self, wakes: bool) -> io::Result<()> {
+        if self.silent.is_empty() || wakes == self.wakes {
+            return Ok(());
+        }
+        self.wakes = wakes;
+        if wakes {
+            self.waking().try_for_each(Counter::enable)?;
+            self.silent.iter_mut().try_for_each(Counter::disable)
+        } else {
+            self.silent.iter_mut().try_for_each(Counter::enable)?;
+            self.waking().try_for_each(Counter::disable)
+        }
     }
 
     /// How to read the records of these events.
@@ -272,12 +320,14 @@ fn threads(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-fn open_on_each_cpu(thread: u32, request: &Request) -> io::Result<Vec<Counter>> {
+fn open_on_each_cpu(
+    thread: u32,
+    builder: impl Fn() -> Builder<'static>,
+) -> io::Result<Vec<Counter>> {
     online_cpus()?
         .into_iter()
         .map(|cpu| {
-            request
-                .builder()
+            builder()
                 .observe_pid(thread.cast_signed())
                 .one_cpu(cpu)
                 .build()

@@ -181,6 +181,14 @@ impl Request {
         builder
     }
 
+    /// The attributes of the same event, whose samples wake nobody until a ring is half full.
+    pub(super) fn silent_builder(&self) -> Builder<'static> {
+        let mut builder = self.builder();
+        // The ring has its own mark; this only says that samples are not counted.
+        builder.wakeup_watermark(1);
+        builder
+    }
+
     /// How to read what the kernel writes.
     pub(super) fn parse_info(&self) -> RecordParseInfo {
         parse_info(self.sample_type())

@@ -32,6 +32,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// After work the loop rests so many times as long, whatever waits: what the profiler takes, the target lacks.
 const REST: u32 = 4;
 
+/// Once stacks have stayed the same for so long, samples wake nobody.
+const SETTLED: Duration = Duration::from_millis(250);
+
 /// Everything that one recording gathered.
 pub struct Recording {
     /// The events, to record on.
@@ -71,6 +74,7 @@ impl Session {
             in_op: Arc::clone(&in_op),
             running: HashMap::from([(target.pid(), 0)]),
             waits: events.switches().then(Waits::default),
+            calm_since: None,
             early: Vec::new(),
             recording: Recording {
                 events,
@@ -129,6 +133,8 @@ struct Loop {
     running: HashMap<u32, usize>,
     /// The waits of the threads, where they are what is recorded.
     waits: Option<Waits<Place>>,
+    /// Since when the Python stacks have stayed the same.
+    calm_since: Option<Instant>,
     /// Records that are not to be read before the next drain.
     early: Vec<Timed>,
     recording: Recording,
@@ -141,12 +147,15 @@ impl Loop {
         while !stop.load(Ordering::Relaxed) {
             let calm = self.is_calm(&last.targets);
             let hurries = !calm && self.hurries(&last.targets);
+            if !last.targets.is_empty() {
+                self.listen(calm)?;
+            }
             scheduling.follow(last.python_cpu.filter(|_| hurries));
             let pause = self.pause(calm).max(self.rest(last.took));
             if !pause.is_zero() {
                 std::thread::sleep(pause);
             }
-            if self.wait()? {
+            if !self.recording.events.wakes() || self.wait()? {
                 let begun = Instant::now();
                 last = self.drain()?;
                 last.took = begun.elapsed();
@@ -174,10 +183,22 @@ impl Loop {
         targets.any(Target::hurries)
     }
 
+    /// Nobody waits for a sample while the Python stacks stay the same.
+    fn listen(&mut self, calm: bool) -> io::Result<()> {
+        self.calm_since = calm.then(|| self.calm_since.unwrap_or_else(Instant::now));
+        let settled = self
+            .calm_since
+            .is_some_and(|since| since.elapsed() >= SETTLED);
+        match (calm, settled) {
+            (true, false) => Ok(()),
+            _ => self.recording.events.set_wakes(!settled),
+        }
+    }
+
     /// How long samples may wait: while Python stacks change, not at all, so that each sample finds the stack of its own
     /// time; while they stay the same, as long as the rings have room.
     fn pause(&self, calm: bool) -> Duration {
-        if calm {
+        if calm || !self.recording.events.wakes() {
             self.recording.events.patience().min(LONGEST_PAUSE)
         } else {
             Duration::ZERO
