@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
+import sysconfig
 
 from setuptools import setup
 from setuptools_rust import Binding, RustExtension, Strip
@@ -21,6 +23,10 @@ X86_64 = {
     "avx512": "-C target-cpu=x86-64-v4",
 }
 ELSEWHERE = {"neon": ""}
+
+# One build serves this version of CPython and newer ones: the limited API has the buffer protocol from then on.
+STABLE = (3, 11)
+IS_STABLE = sys.version_info >= STABLE and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def host() -> str:
@@ -39,7 +45,8 @@ def extension(level: str, flags: str, features: list[str]) -> RustExtension:
         # A profiler must be able to read the kernels.
         strip=Strip.No,
         debug=False,
-        features=features,
+        features=[*features, "abi3"] if IS_STABLE else features,
+        py_limited_api=IS_STABLE,
         env={**os.environ, "RUSTFLAGS": rustflags},
         cargo_manifest_args=["--locked"],
     )
@@ -51,5 +58,6 @@ setup(
     rust_extensions=[
         extension("off", NO_VECTORS, ["scalar"]),
         *(extension(level, flags, []) for level, flags in vector_levels.items()),
-    ]
+    ],
+    options={"bdist_wheel": {"py_limited_api": f"cp{STABLE[0]}{STABLE[1]}"}} if IS_STABLE else {},
 )

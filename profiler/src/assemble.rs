@@ -65,6 +65,15 @@ pub struct Question<'a> {
     pub op: Option<&'a str>,
     /// Whether the samples are waits: each ends in the scheduler, and what led there is the leaf.
     pub waits: bool,
+    /// What is outside of the outermost Python frame that begins so is left out, where a stack has one.
+    pub root: Option<&'a str>,
+}
+
+fn leave_out_above(root: &str, frames: &mut Vec<Frame>) {
+    let is_root = |frame: &Frame| frame.kind == FrameKind::Python && frame.name.starts_with(root);
+    if let Some(at) = frames.iter().position(is_root) {
+        frames.drain(..at);
+    }
 }
 
 /// Puts the stacks of `target` together, of those samples whose time (CLOCK_MONOTONIC ns) is to be kept; `store` keeps the symbols for
@@ -190,6 +199,9 @@ impl Assembly<'_> {
         }
         while self.question.waits && merged.frames.last().is_some_and(is_scheduler) {
             merged.frames.pop();
+        }
+        if let Some(root) = self.question.root {
+            leave_out_above(root, &mut merged.frames);
         }
         let samples = tally.samples;
         let if_so = |so: bool| if so { samples } else { 0 };

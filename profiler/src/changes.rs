@@ -251,7 +251,7 @@ impl CellChange {
             });
             new.by(old)
         });
-        let disturbed = disturbed(old) || disturbed(new);
+        let disturbed = [old, new].iter().any(|run| disturbed(run.timings()));
         let judged = ratio.and_then(|ratio| ratio.ci95).filter(|_| !disturbed);
         CellChange {
             name: name.to_owned(),

@@ -5,6 +5,7 @@
 mod compare;
 mod convert;
 mod doctor;
+mod referee;
 mod shell;
 mod suite;
 mod validate;
@@ -85,6 +86,9 @@ enum Command {
     /// Tells what works on this machine, what is lost where something does not, and how to mend it
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
+    /// Compares two callables of the process at the other end of stdin and stdout, for the Python package
+    #[command(hide = true)]
+    Referee(referee::RefereeArgs),
     /// Prints what a shell needs to complete commands, options and values
     #[command(after_help = shell::COMPLETIONS_EXAMPLES)]
     Completions(shell::CompletionsArgs),
@@ -164,6 +168,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         }
         (Some(Command::Convert(options)), _) => convert::run(&options),
         (Some(Command::Doctor(args)), _) => doctor::run(&args),
+        (Some(Command::Referee(args)), _) => referee::run(&args),
         (Some(Command::Completions(args)), _) => shell::completions(&args, Cli::command()),
         (Some(Command::Man(args)), _) => shell::man(&args, Cli::command()),
         (None, Some(options)) => measure(options, command, &cli.output),

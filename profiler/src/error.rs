@@ -9,6 +9,7 @@ use crate::convert::ConvertError;
 use crate::document::DocumentError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::referee::RefereeError;
 use crate::report::ReportError;
 use crate::run_dir::RunDirError;
 use crate::sampling::event_names::EventError;
@@ -69,6 +70,9 @@ pub enum Error {
     /// There is no recording.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Two callables of another process were not compared.
+    #[error(transparent)]
+    Referee(#[from] RefereeError),
     /// There is no report.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -108,6 +112,7 @@ impl Error {
                 Exit::BadInput
             }
             Error::Record(error) => of_recording(error),
+            Error::Referee(error) => of_referee(error),
             Error::Report(error) => of_report(error),
             Error::Convert(ConvertError::Write { .. }) => Exit::Denied,
             Error::Convert(_) => Exit::BadInput,
@@ -160,6 +165,15 @@ fn of_report(error: &ReportError) -> Exit {
         | ReportError::Taken { .. }
         | ReportError::Unwritable { .. } => Exit::BadInput,
         ReportError::Random(_) | ReportError::Render(_) => Exit::Denied,
+    }
+}
+
+fn of_referee(error: &RefereeError) -> Exit {
+    match error {
+        RefereeError::Ended => Exit::WorkloadFailed,
+        RefereeError::Protocol { .. } => Exit::BadInput,
+        RefereeError::Pipe(_) => Exit::Denied,
+        RefereeError::Interrupted => Exit::Interrupted,
     }
 }
 

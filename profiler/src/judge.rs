@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::summary::Summary;
+use crate::summary::Timing;
 
 /// Ratios of two runs of the same code may differ by 8 % (measured: docs/suite.md).
 pub const BETWEEN_RUNS: f64 = 0.08;
@@ -52,12 +52,10 @@ impl Estimate {
     }
 }
 
-/// Whether a run says nothing of the code, as other processes held up a backend in more than half of its windows.
-pub fn disturbed(summary: &Summary) -> bool {
-    let timings = summary.backends.values();
-    timings
-        .filter_map(|backend| backend.timing.as_ref())
-        .any(|timing| timing.median_ns > DISTURBED * timing.min_ns)
+/// Whether a run with these timings says nothing of the code, as other processes held up a backend in more than half of its windows.
+pub fn disturbed<'a>(timings: impl IntoIterator<Item = &'a Timing>) -> bool {
+    let mut timings = timings.into_iter();
+    timings.any(|timing| timing.median_ns > DISTURBED * timing.min_ns)
 }
 
 /// What a ratio may not lie below, so that it counts as `wanted`.
@@ -122,6 +120,11 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Of a ratio in a run that may have been [`disturbed`].
+    pub fn in_run(ci95: Option<[f64; 2]>, disturbed: bool, wanted: f64, margin: f64) -> Standing {
+        Standing::of(ci95.filter(|_| !disturbed), wanted, margin)
+    }
+
     /// Of a ratio with this interval that should be at least `wanted`. The bound is that less the margin; where that is above 10 %,
     /// only a ratio that reaches what is wanted in full is held.
     pub fn of(ci95: Option<[f64; 2]>, wanted: f64, margin: f64) -> Standing {

@@ -18,6 +18,7 @@
 //!   [`stored`] keeps a profile with its samples, from which [`convert`] writes other formats later.
 //! - [`suite`] is many cells. [`document`] reads back what was written, [`report`] makes a page of it; [`fingerprint`] says whether two may be compared,
 //!   [`judge`] (pure) how: [`changes`] from one run or suite to the next, and [`validate`] against a [`baseline`] file or a number.
+//! - [`referee`] compares two callables of a process that runs already: the Python package asks it.
 //! - [`doctor`] tries all of it in small, and says how to mend what does not work.
 
 pub mod assemble;
@@ -47,6 +48,7 @@ pub mod progress;
 pub mod python;
 pub mod record;
 pub mod recording;
+pub mod referee;
 pub mod report;
 pub mod run_dir;
 pub mod sampling;

@@ -21,6 +21,7 @@ pub(crate) use memory::available as memory_left;
 pub use op::{BuiltIn, Op, OpParser, OwnOp};
 pub(crate) use options::LONGEST;
 pub use options::{BackendChoice, How, Options, Simd, Threads};
+pub(crate) use options::{seconds, share};
 pub use profiling::Profiling;
 
 use crate::formats::Format;

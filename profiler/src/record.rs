@@ -8,8 +8,11 @@ mod options;
 mod summary;
 mod write;
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -94,7 +97,8 @@ pub fn record(options: &RecordOptions, command: Vec<String>) -> Result<Outcome, 
     let session = Session::start(events, target, None)?;
     let mut program = held.release()?;
     let root = program.pid();
-    let ended = wait(options.duration(), || program.ended(), Some(root))?;
+    let is_over = || has_passed(options.duration(), started);
+    let ended = wait(is_over, || program.ended(), Some(root))?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
     let wanted = options.common.wanted(root);
     finish(session.stop()?, header, wanted, run_dir)
@@ -112,11 +116,39 @@ pub fn attach(options: &AttachOptions, command: Vec<String>) -> Result<Outcome, 
     let events = SamplingEvents::open(pid, &subject)?;
     let started = Instant::now();
     let session = Session::start(events, Target::new(pid, maps, None), None)?;
+    let told = Arc::new(AtomicBool::new(false));
+    if options.until_told {
+        tell(&told)?;
+    }
+    let is_over = || told.load(Ordering::Relaxed) || has_passed(options.duration(), started);
     let gone = || Ok((!is_running(pid)).then(ExitStatus::default));
-    let ended = wait(Some(options.duration()), gone, None)?;
+    let ended = wait(is_over, gone, None)?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
-    let wanted = options.common.wanted(pid);
+    let wanted = Wanted {
+        root_frame: options.root_frame.as_deref(),
+        title: options.title.as_deref(),
+        ..options.common.wanted(pid)
+    };
     finish(session.stop()?, header, wanted, run_dir)
+}
+
+/// Says on stdout that sampling is under way, and sets `told` when a byte or the end comes on stdin.
+fn tell(told: &Arc<AtomicBool>) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(b"sampling\n")?;
+    stdout.flush()?;
+    let told = Arc::clone(told);
+    let listen = move || {
+        // An error is an end too.
+        let _ = std::io::stdin().read(&mut [0]);
+        told.store(true, Ordering::Relaxed);
+    };
+    std::thread::Builder::new().spawn(listen)?;
+    Ok(())
+}
+
+fn has_passed(limit: Option<Duration>, started: Instant) -> bool {
+    limit.is_some_and(|limit| started.elapsed() >= limit)
 }
 
 /// How waiting ended.
@@ -127,15 +159,14 @@ pub(crate) struct Ended {
     interrupted: bool,
 }
 
-/// Waits for the end of the program or of the time. Ctrl-C in a terminal reaches the program too, so at first nothing is done
+/// Waits for the end of the program, or until `is_over`. Ctrl-C in a terminal reaches the program too, so at first nothing is done
 /// but to wait for it to end; then it is told by SIGTERM, then by SIGKILL. A process that was attached to is not told anything:
 /// recording ends at once.
 fn wait(
-    limit: Option<Duration>,
+    is_over: impl Fn() -> bool,
     mut ended: impl FnMut() -> std::io::Result<Option<ExitStatus>>,
     to_tell: Option<u32>,
 ) -> std::io::Result<Ended> {
-    let started = Instant::now();
     let mut asked: Option<Instant> = None;
     let mut steps = [Signal::SIGTERM, Signal::SIGKILL].into_iter();
     loop {
@@ -147,8 +178,7 @@ fn wait(
         if let Some(status) = ended()? {
             return Ok(end(Some(status)));
         }
-        let out_of_time = limit.is_some_and(|limit| started.elapsed() >= limit);
-        if out_of_time || interrupted && to_tell.is_none() {
+        if is_over() || interrupted && to_tell.is_none() {
             return Ok(end(None));
         }
         if let Some(pid) = to_tell

@@ -144,6 +144,7 @@ impl Recorder {
         let question = Question {
             op: Some(&self.op),
             waits: false,
+            root: None,
         };
         let mut assembled = assemble(target, &mut self.symbols, question, |time| {
             within(time, windows)

@@ -40,6 +40,14 @@ pub struct Summary {
     pub outputs: BTreeMap<String, String>,
 }
 
+impl Summary {
+    /// The timings of the backends that have any.
+    pub fn timings(&self) -> impl Iterator<Item = &Timing> {
+        let backends = self.backends.values();
+        backends.filter_map(|backend| backend.timing.as_ref())
+    }
+}
+
 /// What was found out about one backend.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct BackendSummary {

@@ -7,8 +7,9 @@ use crate::counters::Status;
 use crate::plan::Backend;
 use crate::profile::TopFrame;
 use crate::record::RecordSummary;
+use crate::referee::Judged;
 use crate::sampling::weight::Unit;
-use crate::summary::{BackendSummary, SamplingStatus, Summary};
+use crate::summary::{BackendSummary, SamplingStatus, Summary, Timing};
 use crate::worker::Choice;
 
 const TOP: usize = 5;
@@ -81,20 +82,32 @@ fn processes(summary: &RecordSummary) -> String {
 }
 
 fn backend_line(name: &str, backend: &BackendSummary) -> String {
-    let (median, interval) = match &backend.timing {
-        Some(timing) => (
-            time(timing.median_ns),
-            timing.ci95_ns.map_or(String::new(), |[lo, hi]| {
-                format!("{} to {}", time(lo), time(hi))
-            }),
-        ),
-        None => ("not timed".to_owned(), String::new()),
-    };
+    let untimed = || ("not timed".to_owned(), String::new());
+    let (median, interval) = backend.timing.as_ref().map_or_else(untimed, timed);
     let faults = count(backend, &["page-faults", "minor-faults"])
         .map_or("-".to_owned(), |count| number(count.per_call));
     let kernel = kernel_share(backend).map_or("-".to_owned(), percent);
     let cpus = cpus(backend).map_or("-".to_owned(), number);
     format!("{name:<9}{median:>11}  {interval:<24}{faults:>12}  {cpus:>5}  {kernel:>11}")
+}
+
+fn timed(timing: &Timing) -> (String, String) {
+    let interval = timing
+        .ci95_ns
+        .map(|[lo, hi]| [lo, hi].map(time).join(" to "));
+    (time(timing.median_ns), interval.unwrap_or_default())
+}
+
+/// What `referee` found, for people.
+pub fn judged(judged: &Judged) -> String {
+    let backends = [Backend::Baseline, Backend::Candidate];
+    let timings = backends.iter().zip([&judged.baseline, &judged.candidate]);
+    let times = timings.map(|(backend, timing)| {
+        let (median, interval) = timed(timing);
+        format!("{:<9}{median:>11}  {interval}", backend.name())
+    });
+    let lines: Vec<String> = times.chain(verdict(&judged.comparison, backends)).collect();
+    lines.join("\n")
 }
 
 /// Share of the CPU time that the kernel took.

@@ -1,17 +1,18 @@
 //! How long a call takes: windows of many calls, interleaved between the backends.
 //!
-//! In: a worker that is set up, and the time to spend. Out: nanoseconds per call of every window, in the order in which they ran.
-//! Nothing else watches the worker meanwhile.
+//! In: what runs a window (the worker, or the process at the other end of `referee`), and the time to spend. Out: nanoseconds per call
+//! of every window, in the order in which they ran. Nothing else watches the process meanwhile.
 
 use std::time::{Duration, Instant};
 
 use crate::compare::{self, Looks, Side, Timed};
 use crate::plan::Backend;
 use crate::progress::Progress;
-use crate::worker::{Worker, WorkerError};
 
 /// Length of a timing window: enough to dwarf the clock, short enough for many pairs.
 const WINDOW: Duration = Duration::from_millis(3);
+/// Time of one backend's warm-up, and the most that it may be of all the time.
+const WARM_UP: (Duration, f64) = (Duration::from_millis(200), 0.05);
 /// Calibration trusts a window from this length on.
 const TRUSTED: Duration = Duration::from_millis(1);
 
@@ -97,17 +98,22 @@ impl Timings {
     }
 }
 
+/// How long each backend is warmed up where measuring may take `max_time` in all.
+pub fn warm_up_length(max_time: Duration) -> Duration {
+    WARM_UP.0.min(max_time.mul_f64(WARM_UP.1))
+}
+
 /// Runs `backend` for about `length`, and finds its pace on the way: thread pools start, caches fill, clocks rise. The pace is
 /// that of the fastest window, here and in [`measure`]: windows of unequal length would not be interrupted equally often, which
 /// shows in the ratio.
 ///
 /// # Errors
-/// [`WorkerError`] when the worker dies or the user interrupts.
-pub fn warm_up(
-    worker: &mut Worker,
+/// Those of `run`, which runs so many calls and gives their nanoseconds.
+pub fn warm_up<E>(
+    run: &mut impl FnMut(Backend, u64) -> Result<u64, E>,
     backend: Backend,
     length: Duration,
-) -> Result<Pace, WorkerError> {
+) -> Result<Pace, E> {
     let deadline = Instant::now() + length;
     let mut pace = Pace {
         backend,
@@ -115,7 +121,7 @@ pub fn warm_up(
     };
     let mut calls = 1;
     loop {
-        let ns = worker.run(backend, calls)?.window.length_ns().max(1);
+        let ns = run(backend, calls)?.max(1);
         if u128::from(ns) < TRUSTED.as_nanos() {
             calls *= 2;
             continue;
@@ -132,20 +138,20 @@ pub fn warm_up(
 /// (the length of its 95 % interval as a share of it) or `length` is spent. What was measured before an error stays in `timings`.
 ///
 /// # Errors
-/// [`WorkerError`] when the worker dies or the user interrupts.
-pub fn measure(
-    worker: &mut Worker,
+/// Those of `run`, as in [`warm_up`].
+pub fn measure<E>(
+    run: &mut impl FnMut(Backend, u64) -> Result<u64, E>,
     paces: &[Pace],
     precision: f64,
     length: Duration,
     timings: &mut Timings,
     progress: &Progress,
-) -> Result<(), WorkerError> {
+) -> Result<(), E> {
     let start = Instant::now();
     let mut paces = paces.to_vec();
-    let mut run = |pace: &mut Pace| {
+    let mut time = |pace: &mut Pace| {
         let calls = pace.calls_in(WINDOW);
-        let ns = worker.run(pace.backend, calls)?.window.length_ns();
+        let ns = run(pace.backend, calls)?;
         let ns_per_call = timings.add(pace.backend, calls, ns);
         pace.ns_per_call = pace.ns_per_call.min(ns_per_call);
         Ok(ns_per_call)
@@ -157,8 +163,8 @@ pub fn measure(
     };
     if let [baseline, candidate] = &mut paces[..] {
         let run = |side| match side {
-            Side::Baseline => run(baseline),
-            Side::Candidate => run(candidate),
+            Side::Baseline => time(baseline),
+            Side::Candidate => time(candidate),
         };
         return compare::interleave(precision, run, time_is_up);
     }
@@ -166,7 +172,7 @@ pub fn measure(
     let mut times = Vec::new();
     loop {
         for pace in &mut paces {
-            times.push(run(pace)?);
+            times.push(time(pace)?);
         }
         if looks.are_enough(&times) || time_is_up() {
             return Ok(());

@@ -15,6 +15,7 @@ use crate::baseline::{Baseline, BaselineCell};
 use crate::fingerprint::{Difference, Fingerprint, list};
 use crate::judge::{BETWEEN_RUNS, Standing, bound, disturbed};
 use crate::suite::{Planned, State, Suite, SuiteCell};
+use crate::summary::Summary;
 use crate::table::interval;
 
 /// Name and number of the schema of what `--json` prints. Fields are only added within a number.
@@ -246,15 +247,15 @@ impl Standard {
                 (before.ci95[0], margin, settings(before, cell))
             }
         };
-        let disturbed = cell.summary.as_ref().is_some_and(disturbed);
-        let judged = comparison.ci95.filter(|_| !disturbed);
+        let timings = cell.summary.iter().flat_map(Summary::timings);
+        let disturbed = disturbed(timings);
         Some(Validated {
             name: cell.name.clone(),
             ratio: comparison.ratio,
             ci95: comparison.ci95,
             bound: bound(wanted, margin),
             disturbed,
-            standing: Standing::of(judged, wanted, margin),
+            standing: Standing::in_run(comparison.ci95, disturbed, wanted, margin),
             differences,
         })
     }

@@ -1,4 +1,4 @@
-//! The worker: `worker.py` in the user's interpreter, and the line protocol that drives it.
+//! The worker: `worker.py` (which is in `python/raptors_prof`, as the Python package has it too) in the user's interpreter, and the line protocol that drives it.
 //!
 //! In: a [`Setup`], then one command at a time. Out: replies, with the time of each window on CLOCK_MONOTONIC.
 //! The worker has a process group of its own, so that Ctrl-C reaches only the profiler, which ends the whole group.
@@ -6,7 +6,7 @@
 mod error;
 mod output;
 mod process;
-mod protocol;
+pub(crate) mod protocol;
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -24,7 +24,7 @@ use protocol::{Ask, Reply};
 pub use protocol::{Choice, Done, Hello, RaptorsConfig, Ready, Usage, Window};
 
 /// What the worker runs.
-pub(crate) const SOURCE: &str = include_str!("worker.py");
+pub(crate) const SOURCE: &str = include_str!("../python/raptors_prof/worker.py");
 /// The name of its file.
 pub(crate) const SOURCE_NAME: &str = "worker.py";
 /// How often a wait looks at the interrupt flag and at the worker's life.

@@ -48,7 +48,7 @@ pub(super) struct ValidateArgs {
     output: OutputArgs,
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(ratio) if ratio > 0.0 && f64::is_finite(ratio) => Ok(ratio),
         _ => Err("allowed are numbers above 0".to_owned()),

@@ -15,8 +15,6 @@ use crate::worker::{Hello, Ready, Worker, WorkerError};
 
 /// The inputs are the same in every run.
 const SEED: u64 = 20_240_229;
-/// Time of one backend's warm-up, and the most that it may be of the plan's.
-const WARM_UP: (Duration, f64) = (Duration::from_millis(200), 0.05);
 /// Time of the timing windows of one backend alone, as a share of the plan's. No verdict rests on it.
 const ALONE_SHARE: f64 = 0.1;
 /// Time of one backend's counting window, and the most that it may be of the plan's. Profiling has what is left.
@@ -129,7 +127,7 @@ pub(super) fn gather(
     let length = timing_length(plan, start.elapsed());
     let timings = &mut gathered.timings;
     timing::measure(
-        &mut worker,
+        &mut windows_of(&mut worker),
         &paces,
         plan.precision,
         length,
@@ -240,10 +238,16 @@ fn warm_up(
     progress: &Progress,
 ) -> Result<Vec<Pace>, WorkerError> {
     progress.step("warm up");
+    let length = timing::warm_up_length(plan.max_time);
     plan.backends
         .iter()
-        .map(|&backend| timing::warm_up(worker, backend, at_most(WARM_UP, plan)))
+        .map(|&backend| timing::warm_up(&mut windows_of(worker), backend, length))
         .collect()
+}
+
+/// What runs a window in `worker` and gives its nanoseconds.
+fn windows_of(worker: &mut Worker) -> impl FnMut(Backend, u64) -> Result<u64, WorkerError> {
+    |backend, calls| Ok(worker.run(backend, calls)?.window.length_ns())
 }
 
 fn count(

@@ -151,7 +151,7 @@ fn without_long_types(name: &str) -> String {
 const USEFUL_BYTES: usize = 80;
 
 /// A module's short name: the path below `site-packages` for Python packages, else the file's name;
-/// the platform part of an extension module's name (`.cpython-311-x86_64-linux-gnu`) is left out.
+/// the platform part of an extension module's name (`.cpython-311-x86_64-linux-gnu`, `.abi3`) is left out.
 fn module_name(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     let package = parts
@@ -163,7 +163,8 @@ fn module_name(path: &Path) -> String {
     if name.is_empty() {
         return "anonymous".to_owned();
     }
-    match (name.find(".cpython-"), name.strip_suffix(".so")) {
+    let tag = name.find(".cpython-").or_else(|| name.find(".abi3.so"));
+    match (tag, name.strip_suffix(".so")) {
         (Some(tag), Some(_)) => format!("{}.so", &name[..tag]),
         _ => name.to_owned(),
     }
@@ -184,7 +185,7 @@ mod tests {
         );
         assert_eq!(
             name("/v/site-packages/raptors/_avx2.abi3.so"),
-            "raptors/_avx2.abi3.so"
+            "raptors/_avx2.so"
         );
         assert_eq!(name("/lib/x86_64-linux-gnu/libc.so.6"), "libc.so.6");
         assert_eq!(name("[vdso]"), "vdso");

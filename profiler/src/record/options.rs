@@ -46,6 +46,8 @@ impl Common {
         Wanted {
             root,
             subprocesses: self.subprocesses,
+            root_frame: None,
+            title: None,
             formats: self.formats.wanted(),
         }
     }
@@ -111,13 +113,23 @@ pub struct AttachOptions {
     /// How many seconds to record
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
     duration: f64,
+    /// For programs: says `sampling` on stdout once it does, and goes on until a byte or the end comes on stdin
+    #[arg(long, hide = true, conflicts_with = "duration")]
+    pub(super) until_told: bool,
+    /// For programs: the title of the flame graph [default: the command line]
+    #[arg(long, hide = true, value_name = "TEXT")]
+    pub(super) title: Option<String>,
+    /// For programs: Python frames outside of the outermost that begins so are left out
+    #[arg(long, hide = true, value_name = "PREFIX")]
+    pub(super) root_frame: Option<String>,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
 impl AttachOptions {
-    pub(super) fn duration(&self) -> Duration {
-        Duration::from_secs_f64(self.duration)
+    /// `None`: until it is told.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        (!self.until_told).then(|| Duration::from_secs_f64(self.duration))
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) struct Wanted<'a> {
     pub(super) root: u32,
     /// Whether the processes that it started count too.
     pub(super) subprocesses: bool,
+    /// What is outside of the outermost Python frame that begins so is left out, where a stack has one.
+    pub(super) root_frame: Option<&'a str>,
+    /// Of the flame graph; the command line without one.
+    pub(super) title: Option<&'a str>,
     /// In which formats profiles are written.
     pub(super) formats: &'a [Format],
 }
@@ -53,8 +57,9 @@ pub(super) fn write(
     let all = together(&processes, &events, lost);
     let of_its_own =
         |own: &Sampling| processes.len() > 1 && own.total * WORTH_A_GRAPH >= all.sampling.total;
-    let title = header.command.join(" ");
-    let outputs = write_profile(run_dir, "profile", &title, &all, wanted.formats)?;
+    let command = header.command.join(" ");
+    let title = wanted.title.unwrap_or(&command);
+    let outputs = write_profile(run_dir, "profile", title, &all, wanted.formats)?;
     let mut summaries = Vec::new();
     for (index, process) in processes.iter().enumerate() {
         let Process {
@@ -101,6 +106,7 @@ fn processes(
     let question = Question {
         op: None,
         waits: events.switches(),
+        root: wanted.root_frame,
     };
     let process = |target: Target| {
         let (pid, name) = (target.pid(), target.name());

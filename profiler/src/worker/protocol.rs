@@ -102,7 +102,7 @@ pub struct Choice<T> {
 /// A command to the worker.
 #[derive(Serialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
-pub(super) enum Ask<'a> {
+pub(crate) enum Ask<'a> {
     Setup {
         #[serde(flatten)]
         cell: &'a Cell,
@@ -118,7 +118,7 @@ pub(super) enum Ask<'a> {
 /// What the worker says.
 #[derive(Deserialize)]
 #[serde(tag = "reply", rename_all = "lowercase")]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Hello(Hello),
     Ready(Ready),
     Missing { module: String },

@@ -65,14 +65,18 @@ def main() -> None:
 
 
 def run_window(op: Op, calls: int) -> dict[str, int]:
+    collects = gc.isenabled()
     gc.disable()
     before = resource.getrusage(resource.RUSAGE_SELF)
     start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    for _ in range(calls):
-        op()
-    end = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    gc.enable()
+    try:
+        for _ in range(calls):
+            op()
+        end = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+    finally:
+        if collects:
+            gc.enable()
     return {
         "start_ns": start,
         "end_ns": end,
@@ -340,7 +344,7 @@ def set_up_own(command: dict[str, Any]) -> tuple[dict[str, Op], dict[str, Any]]:
         "numpy": getattr(np, "__version__", None),
         "config": None if config is None else config(),
         "functions": {backend: function_name(op) for backend, op in ops.items()},
-        "note": compare_own(np, results),
+        "note": compare_results(results),
     }
 
 
@@ -363,10 +367,14 @@ def check_method(instance: Any, method: str, where: str) -> None:
     function = getattr(instance, method, None)
     if function is None:
         raise UnfitError(f"{where} has no method {method}; it needs baseline(self) and candidate(self)")
+    check_function(function, f"{where}: {method}")
+
+
+def check_function(function: Any, where: str) -> None:
     if not callable(function):
-        raise UnfitError(f"{where}: {method} can't be called")
+        raise UnfitError(f"{where} can't be called")
     if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
-        raise UnfitError(f"{where}: a call of {method} only makes a generator or coroutine and runs nothing of it")
+        raise UnfitError(f"{where} only makes a generator or coroutine: a call runs nothing of it")
 
 
 def own_inputs(setup: Op | None, where: str, command: dict[str, Any]) -> dict[str, Any] | None:
@@ -412,11 +420,12 @@ def plain(result: Any) -> Any:
     return result if isinstance(result, (float, complex)) else None
 
 
-def compare_own(np: Any, results: dict[str, Any]) -> str | None:
+def compare_results(results: dict[str, Any]) -> str | None:
     """How the results differ, where both are arrays or numbers: in the first half of the digits that their types have."""
     if len(results) < 2 or any(result is None for result in results.values()):
         return None
     baseline, candidate = results["baseline"], results["candidate"]
+    np = sys.modules.get("numpy")
     if np is None:
         exact = isinstance(baseline, int) and isinstance(candidate, int)
         allowed = 0.0 if exact else sys.float_info.epsilon**0.5 * max(abs(baseline), abs(candidate))
