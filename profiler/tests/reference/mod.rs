@@ -23,7 +23,8 @@ Written by `make docs` from [the schema](summary.schema.json): don't edit. Every
 within a schema number. `record` and `attach` leave a file with a [schema](record.schema.json) of their own, suites
 [another](suite.schema.json) around the summaries of their cells.
 
-A field is there unless its meaning says otherwise; what was not measured is `null`, never a number in its place. A *share* lies between 0 and 1.
+What was not measured is `null` or absent, never a number in its place. Of *sampling*, the numbers are there where `status` is `recorded`.
+A *share* lies between 0 and 1.
 ";
 
 /// docs/cli.md
@@ -93,7 +94,11 @@ fn write_rows(page: &mut String, above: &str, object: &Value, schema: &Value) {
             !meaning.is_empty(),
             "{path} has no description in the schema"
         );
-        let kind = kind(property);
+        let mut kind = kind(property);
+        let required = object["required"].as_array().into_iter().flatten();
+        if object["required"].is_array() && !required.into_iter().any(|other| other == name) {
+            kind.push_str(" or absent");
+        }
         let unit = unit(name, &kind, property);
         writeln!(
             page,
