@@ -2,6 +2,7 @@
 #   make profile OP=broadcast_add SHAPE=512x512 DTYPE=float32    build, measure, say where the result is
 #   make test                                                    every check and every test
 #   make bench ARGS=--quick                                      every kernel against NumPy, numexpr, torch and numba
+#   make docs                                                    the pages of docs/ that are written from the program itself
 #   make install PREFIX=~/.local                                 the command, its manual pages and completions
 #   make wheels PYTHONS="python3.9 python3.13"                   wheels of both packages, tried in fresh environments
 #   make test-container                                          the image and the scripts on a Docker Engine, where one answers
@@ -41,7 +42,7 @@ SCRIPTS := .ci/run $(shell grep -lrsE '^\#!.*\b(ba)?sh\b' scripts container)
 export PYO3_PYTHON := $(CURDIR)/$(VENV_PYTHON)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: build profile bench test test-container wheels lint install clean rust binary
+.PHONY: build profile bench test docs test-container wheels lint install clean rust binary
 
 build: binary $(VENV)/extension.stamp
 
@@ -56,6 +57,9 @@ test: lint build $(VENV)/profiler.stamp
 	cargo test --locked -p raptors-kernels --features scalar
 	$(VENV_PYTHON) -m pytest pyext
 	cd profiler && "$(CURDIR)/$(VENV_PYTHON)" -m pytest
+
+docs: rust
+	RAPTORS_PROF_WRITE_DOCS=1 cargo test --locked -q -p raptors-prof --test docs the_references
 
 test-container: build
 	container/tests/run.sh "$(CURDIR)/$(VENV_PYTHON)" "$(abspath $(PROF))"

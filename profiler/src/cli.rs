@@ -120,6 +120,11 @@ struct OutputArgs {
     quiet: bool,
 }
 
+/// What clap knows of the command line, for the tests that hold the documentation against it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// The whole command.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

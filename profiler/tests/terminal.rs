@@ -156,6 +156,39 @@ fn bash_completes_commands_options_and_values() {
 }
 
 #[test]
+fn fish_completes_commands_options_and_values() {
+    if Command::new("fish").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"));
+        eprintln!("skipped: fish is missing: apt-get install fish");
+        return;
+    }
+    let home = temporary();
+    let script = raptors_prof(home.path())
+        .args(["completions", "fish"])
+        .output()
+        .unwrap();
+    std::fs::write(home.path().join("completions"), &script.stdout).unwrap();
+    let complete = |line: &str| {
+        let mut fish = Command::new("fish");
+        let line = format!("source completions; complete -C 'raptors-prof {line}'");
+        let output = fish
+            .args(["--no-config", "-c", &line])
+            .env("HOME", home.path())
+            .current_dir(home.path())
+            .output();
+        let words = stdout(&output.unwrap());
+        let words = words.lines().filter_map(|line| line.split('\t').next());
+        words.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(complete("doc"), "doctor");
+    assert_eq!(complete("--dt"), "--dtype");
+    assert_eq!(complete("--op sum --dt"), "--dtype");
+    assert_eq!(complete("--dtype fl"), "float32 float64");
+    assert_eq!(complete("doctor --py"), "--python");
+    assert_eq!(complete("suite --op sum --dtype fl"), "float32 float64");
+}
+
+#[test]
 fn each_shell_gets_a_script_and_an_unknown_one_an_error() {
     let home = temporary();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {

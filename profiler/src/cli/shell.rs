@@ -40,8 +40,22 @@ pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> Resul
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
-    print(&String::from_utf8_lossy(&script))?;
+    let script = String::from_utf8_lossy(&script);
+    print(&match args.shell {
+        Shell::Fish => with_values_in_fish(&script),
+        _ => script.into_owned(),
+    })?;
     Ok(Exit::Done.into())
+}
+
+/// clap's script offers nothing where an option before any command has no value yet, as fish's argparse takes that for an
+/// error: then the words before that option decide.
+fn with_values_in_fish(script: &str) -> String {
+    let parse = "argparse -s (__fish_raptors_prof_global_optspecs) -- $cmd";
+    script.replace(
+        &format!("{parse} 2>/dev/null\n"),
+        &format!("{parse} 2>/dev/null\n\tor {parse}[1..-2] 2>/dev/null\n"),
+    )
 }
 
 /// Prints or writes the manual pages of `command`.
