@@ -56,13 +56,18 @@ pub fn read(kind: &str, file: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// A name as folded stacks have it: `;` separates frames there, so that `[usize; 4]` is written `[usize: 4]`.
+fn as_folded(name: &str) -> String {
+    name.replace(';', ":")
+}
+
 /// The functions that read_formats.py found.
 pub fn functions(read: &Value) -> Functions {
     let functions = read["functions"].as_object().unwrap().iter();
     functions
         .map(|(name, counted)| {
             let [own, total] = [0, 1].map(|at| counted[at].as_u64().unwrap());
-            (name.clone(), (own, total))
+            (as_folded(name), (own, total))
         })
         .collect()
 }
@@ -102,7 +107,7 @@ pub fn pprof_functions(sample_type: &str, file: &Path) -> Option<Functions> {
             rest = after.trim_start();
         }
         let number = |at: usize| columns[at].parse::<u64>().unwrap();
-        (rest.to_owned(), (number(0), number(3)))
+        (as_folded(rest), (number(0), number(3)))
     };
     Some(rows.skip(1).map(row).collect())
 }
