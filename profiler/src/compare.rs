@@ -7,7 +7,7 @@
 //! - **Ratio**: each pair of neighbouring windows gives one; the median of them is the result.
 //! - **Interval**: the 95 % rank interval on that median, wider where neighbouring pairs resemble each other ([`median`]).
 //! - **Noise floor**: two windows of the same backend that follow each other give a ratio that is 1 but for
-//!   noise. How far the 95 % interval on the median of these reaches from 1 is the floor.
+//!   noise, one way up or the other. How far the 95 % interval on the median of these reaches from 1 is the floor.
 //! - **Verdict**: differences up to the margin count as none; it is the noise floor, and at least [`SMALLEST_DIFFERENCE`]. Both sides
 //!   are the same factor away from 1. A margin above [`LARGEST_SAME`] never makes two times the same.
 
@@ -131,12 +131,7 @@ pub fn compare(windows: &[Timed]) -> Option<Comparison> {
 }
 
 fn noise_floor(windows: &[Timed]) -> Option<f64> {
-    let ratios: Vec<f64> = windows
-        .windows(2)
-        .filter(|pair| pair[0].side == pair[1].side)
-        .map(|pair| pair[0].ns / pair[1].ns)
-        .collect();
-    let [lo, hi] = median_interval(&ratios)?;
+    let [lo, hi] = median_interval(&pairs::ratios_to_itself(windows))?;
     Some((lo - 1.0).abs().max((hi - 1.0).abs()))
 }
 

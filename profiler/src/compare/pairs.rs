@@ -94,6 +94,20 @@ pub(super) fn ratio(pair: &[Timed]) -> Option<f64> {
     }
 }
 
+/// The ratios of neighbouring windows of one side. Which of the two is divided by the other is as good as random, as it is between the
+/// sides ([`order`]): else noise of a period near a block's hits the same one of them for hundreds of windows.
+pub(super) fn ratios_to_itself(windows: &[Timed]) -> Vec<f64> {
+    let neighbours = windows.windows(2);
+    let of_one_side = neighbours.filter(|pair| pair[0].side == pair[1].side);
+    of_one_side
+        .zip(0..)
+        .map(|(pair, number)| match splitmix(number) & 2 {
+            0 => pair[0].ns / pair[1].ns,
+            _ => pair[1].ns / pair[0].ns,
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,8 @@ enum Noise {
     Walk,
     /// All of these together.
     Everything,
+    /// Something else runs every four windows or nearly so: it hits the same place of each block for hundreds of windows.
+    Periodic,
     /// Each side wanders by itself, for tens of windows: neighbouring pairs resemble each other.
     OneSided,
     /// The two states, of which the slow one hits the candidate harder: there is not one ratio, but two.
@@ -35,6 +37,8 @@ struct Machine {
     noise: Noise,
     drawn: u64,
     windows: f64,
+    /// Of what runs periodically, in windows.
+    phase: f64,
     slow: bool,
     slope: f64,
     walk: f64,
@@ -47,6 +51,7 @@ impl Machine {
             noise,
             drawn: run << 32,
             windows: 0.0,
+            phase: (splitmix(run) % 400) as f64 / 100.0,
             slow: false,
             slope: 0.0,
             walk: 0.0,
@@ -81,6 +86,10 @@ impl Machine {
             Noise::Everything => {
                 let slope = (self.slope * self.windows).exp();
                 self.tail() * self.state() * self.walk() * slope
+            }
+            Noise::Periodic => {
+                let hit = ((self.windows + self.phase) / 4.01).fract() < 0.25;
+                (0.01 * self.normal()).exp() * if hit { 1.2 } else { 1.0 }
             }
             Noise::OneSided => (0.01 * self.normal()).exp() * self.wander(side),
             Noise::Lopsided => {
@@ -192,6 +201,11 @@ fn the_interval_covers_the_truth_under_all_of_it() {
 }
 
 #[test]
+fn the_interval_covers_the_truth_under_noise_of_a_blocks_period() {
+    covers(Noise::Periodic);
+}
+
+#[test]
 fn the_interval_covers_the_truth_when_each_side_wanders() {
     covers(Noise::OneSided);
 }
@@ -215,6 +229,7 @@ fn five_per_cent_are_found() {
         Noise::Bimodal,
         Noise::Slope,
         Noise::Walk,
+        Noise::Periodic,
         Noise::OneSided,
     ];
     for noise in noises {
