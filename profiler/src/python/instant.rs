@@ -47,25 +47,49 @@ pub type Whereabouts = Vec<(u64, u64)>;
 
 /// Puts together what was at the instant; learns on the way where the evaluator keeps its own.
 pub struct Instant<'a> {
-    /// The version's layout.
-    pub layout: &'a Layout,
-    /// Frames as the memory has them.
-    pub frames: &'a mut Frames,
-    /// The code objects that were met.
-    pub codes: &'a mut CodeNames,
-    /// Where more of them are.
-    pub memory: Memory,
-    /// What was learned before.
-    pub learned: &'a mut Learned,
-    /// What the sample says.
-    pub evidence: Evidence<'a>,
+    layout: &'a Layout,
+    frames: &'a mut Frames,
+    codes: &'a mut CodeNames,
+    memory: Memory,
+    learned: &'a mut Learned,
+    evidence: Evidence<'a>,
+    /// What the variables of each evaluator call may be kept in.
+    words: Vec<Vec<u64>>,
+    /// The instruction that each was at, with its code object.
+    told: Vec<Option<(u64, u64)>>,
 }
 
-impl Instant<'_> {
+impl<'a> Instant<'a> {
+    /// Of a sample that says `evidence`. `frames` are as the memory has them, `codes` the code objects that were met; where more of them
+    /// are, the `memory` tells. `learned` is from earlier samples.
+    pub fn new(
+        layout: &'a Layout,
+        memory: Memory,
+        frames: &'a mut Frames,
+        codes: &'a mut CodeNames,
+        learned: &'a mut Learned,
+        evidence: Evidence<'a>,
+    ) -> Instant<'a> {
+        let calls = 0..evidence.calls.len();
+        let words = calls.clone().map(|index| evidence.words_of_call(index));
+        let mut instant = Instant {
+            layout,
+            frames,
+            codes,
+            memory,
+            learned,
+            evidence,
+            words: words.collect(),
+            told: Vec::new(),
+        };
+        calls.clone().for_each(|index| instant.learn(index));
+        instant.told = calls.map(|index| instant.tell(index)).collect();
+        instant
+    }
+
     /// The frames from leaf to root; `None` where the memory says nothing that fits the sample. `late` are the thread's frames
     /// as they are now, from leaf to root; `anchor` is what it points to that lies on its native stack (`_PyCFrame`).
     pub fn frames(&mut self, late: &[RawFrame], anchor: u64) -> Option<Vec<RawFrame>> {
-        self.learn();
         match self.layout.linkage {
             Linkage::Objects { .. } => self.objects(late),
             Linkage::CFrames { current, .. } => {
@@ -89,8 +113,9 @@ impl Instant<'_> {
         if calls.last()?.runs {
             return None;
         }
-        let place = |(index, call): (usize, &EvaluatorCall)| Some((call.cfa, self.told(index)?.1));
-        calls.iter().enumerate().map(place).collect()
+        let place =
+            |(call, told): (&EvaluatorCall, &Option<(u64, u64)>)| Some((call.cfa, (*told)?.1));
+        calls.iter().zip(&self.told).map(place).collect()
     }
 
     /// Each evaluator call has a `_PyCFrame` in its native frame, which points to its innermost frame.
@@ -111,13 +136,11 @@ impl Instant<'_> {
 
     /// Each evaluator call has a pointer to its innermost frame among its words.
     fn by_frame_pointers(&mut self) -> Option<Vec<RawFrame>> {
-        let innermost = |index| {
-            let words = self.evidence.words_of_call(index);
-            let runs = self.evidence.calls[index].runs;
-            let pointer = &self.learned.frame_pointers[usize::from(runs)];
-            pointer.known_of(&words)
+        let innermost = |(call, words): (&EvaluatorCall, &Vec<u64>)| {
+            let pointer = &self.learned.frame_pointers[usize::from(call.runs)];
+            pointer.known_of(words)
         };
-        let calls = 0..self.evidence.calls.len();
+        let calls = self.evidence.calls.iter().zip(&self.words);
         let innermost: Vec<u64> = calls.map(innermost).collect::<Option<_>>()?;
         self.by_innermost(&innermost)
     }
@@ -131,7 +154,7 @@ impl Instant<'_> {
                 None => self.frames.walk(innermost[0])?,
                 Some(before) => self.frames_of_call(index, innermost[index], innermost[before])?,
             };
-            let caller = || self.told(index.checked_sub(1)?).map(|(code, _)| code);
+            let caller = || self.told[index.checked_sub(1)?].map(|(code, _)| code);
             let caller = frames.get(1).map(|frame| frame.code).or_else(caller);
             chain.extend(self.fitted(index, frames, caller)?);
         }
@@ -144,7 +167,7 @@ impl Instant<'_> {
         if (call.sp..call.cfa).contains(&top) {
             return Some(vec![RawFrame::shim(top)]);
         }
-        let told = self.told(index).map(|(code, _)| code);
+        let told = self.told[index].map(|(code, _)| code);
         let mut frames: Vec<RawFrame> = Vec::new();
         let mut next = top;
         loop {
@@ -171,7 +194,7 @@ impl Instant<'_> {
 
     /// Where on the stack of frames the next one begins after the innermost frame of call number `index`.
     fn above(&self, index: usize, innermost: u64) -> Option<u64> {
-        let (code, _) = self.told(index)?;
+        let (code, _) = self.told[index]?;
         let bytes = self.codes.frame_bytes(self.layout, code)?;
         Some(innermost.wrapping_add(bytes))
     }
@@ -186,9 +209,8 @@ impl Instant<'_> {
         mut frames: Vec<RawFrame>,
         caller: Option<u64>,
     ) -> Option<Vec<RawFrame>> {
-        let told = self.told(index);
         let leaf = frames.first_mut()?;
-        let Some((code, instruction)) = told.filter(|_| leaf.kind != Kind::Shim) else {
+        let Some((code, instruction)) = self.told[index].filter(|_| leaf.kind != Kind::Shim) else {
             return Some(frames);
         };
         let learned = &self.learned;
@@ -219,7 +241,7 @@ impl Instant<'_> {
             .map(|call| self.learned.place.of(*call))
             .collect::<Option<_>>()?;
         let innermost = calls.len().checked_sub(1)?;
-        let told = self.told(innermost);
+        let told = self.told[innermost];
         let tops = self.tops(innermost, frames_before(late, *entries.last()?));
         self.frames.expect(&tops);
         let most = late.len() + MORE_FRAMES;
@@ -248,7 +270,7 @@ impl Instant<'_> {
             let mut frames = now.iter();
             frames.any(|frame| frame.address.abs_diff(*word) < STACK_CHUNK_BYTES)
         };
-        let mut tops = self.pointers(index);
+        let mut tops = pointers(&self.words[index]);
         tops.retain(near);
         tops.extend(now.iter().map(|frame| frame.address));
         tops.extend(now.iter().filter_map(|frame| {
@@ -278,45 +300,43 @@ impl Instant<'_> {
         innermost.eq(entries.iter().rev().copied()).then_some(chain)
     }
 
-    fn learn(&mut self) {
-        for (index, call) in self.evidence.calls.iter().enumerate() {
-            let runs = usize::from(call.runs);
-            let words = self.evidence.words_of_call(index);
-            let pointer = &mut self.learned.pointers[runs];
-            if let Some(pointer) = pointer.known_of(&words) {
-                self.codes.search(self.memory, self.layout, pointer);
-            }
-            if !pointer.is_settled() {
-                let codes = words.iter().map(|word| self.codes.at(self.layout, *word));
-                pointer.score(codes.map(|code| code.is_some()));
-            }
-            let by_pointer = matches!(self.layout.linkage, Linkage::Frames { .. });
-            if by_pointer && !self.learned.frame_pointers[runs].is_settled() {
-                self.learn_frame_pointer(index, &words);
-            }
+    /// Where call number `index` keeps its pointer to the next instruction: the word that points into code.
+    fn learn(&mut self, index: usize) {
+        let words = &self.words[index];
+        let runs = usize::from(self.evidence.calls[index].runs);
+        let pointer = &mut self.learned.pointers[runs];
+        if let Some(pointer) = pointer.known_of(words) {
+            self.codes.search(self.memory, self.layout, pointer);
+        }
+        if !pointer.is_settled() {
+            let codes = words.iter().map(|word| self.codes.at(self.layout, *word));
+            pointer.score(codes.map(|code| code.is_some()));
+        }
+        let by_pointer = matches!(self.layout.linkage, Linkage::Frames { .. });
+        if by_pointer && !self.learned.frame_pointers[runs].is_settled() {
+            self.learn_frame_pointer(index);
         }
     }
 
     /// A word that points to a frame which is at the instruction's code object.
-    fn learn_frame_pointer(&mut self, index: usize, words: &[u64]) {
-        let Some((code, _)) = self.told(index) else {
+    fn learn_frame_pointer(&mut self, index: usize) {
+        let Some((code, _)) = self.tell(index) else {
             return;
         };
-        self.frames.expect(&self.pointers(index));
+        let words = &self.words[index];
+        self.frames.expect(&pointers(words));
         let runs = usize::from(self.evidence.calls[index].runs);
-        let frames = &self.frames;
         let hits = words.iter().map(|word| {
-            let frame = frames.seen(*word);
+            let frame = self.frames.seen(*word);
             frame.is_some_and(|frame| frame.code == code && frame.kind != Kind::Shim)
         });
         self.learned.frame_pointers[runs].score(hits);
     }
 
-    /// The instruction that call number `index` was at, with its code object.
-    fn told(&self, index: usize) -> Option<(u64, u64)> {
-        let words = self.evidence.words_of_call(index);
-        let runs = self.evidence.calls[index].runs;
-        let mut pointers = self.learned.pointers[usize::from(runs)].of(&words).iter();
+    /// The instruction that call number `index` was at, with its code object, as far as is learned.
+    fn tell(&self, index: usize) -> Option<(u64, u64)> {
+        let runs = usize::from(self.evidence.calls[index].runs);
+        let mut pointers = self.learned.pointers[runs].of(&self.words[index]).iter();
         pointers.find_map(|pointer| self.codes.at(self.layout, *pointer))
     }
 
@@ -341,8 +361,8 @@ impl Instant<'_> {
     /// The frame object of call number `index`, called from the one at `outer`. When a function has returned, its frame object
     /// lies ready for the next call of the same function, without a caller.
     fn object_of_call(&mut self, index: usize, outer: Option<u64>, class: u64) -> Option<RawFrame> {
-        let words = self.pointers(index);
-        let told = self.told(index);
+        let words = pointers(&self.words[index]);
+        let told = self.told[index];
         let objects = |frames: &Frames| {
             let objects = words.iter().filter_map(|word| frames.seen(*word));
             objects
@@ -371,13 +391,12 @@ impl Instant<'_> {
         }
         Some(frame)
     }
+}
 
-    /// What may point to a frame, of the words of call number `index`.
-    fn pointers(&self, index: usize) -> Vec<u64> {
-        let mut words = self.evidence.words_of_call(index);
-        words.retain(|word| *word % 8 == 0 && USER_SPACE.contains(word));
-        words
-    }
+/// What may point to a frame, of these words.
+fn pointers(words: &[u64]) -> Vec<u64> {
+    let may = |word: &&u64| word.is_multiple_of(8) && USER_SPACE.contains(word);
+    words.iter().filter(may).copied().collect()
 }
 
 /// The functions of the evaluator call whose entry frame is at `entry`, from leaf to root.
