@@ -4,7 +4,7 @@
 //! memory says what else there is to a frame. A function that has returned meanwhile leaves its frame as it was until
 //! another needs the room; that it is another's by now shows in the instruction.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::code::CodeNames;
 use super::frames::{Frames, Kind, RawFrame};
@@ -21,24 +21,38 @@ pub struct Learned {
     pointers: [Pointer; 2],
     /// Where it keeps its pointer to the frame that it runs, likewise.
     frame_pointers: [Pointer; 2],
-    /// Which code objects called which.
-    calls_seen: HashSet<(u64, u64)>,
+    /// How often each code object was seen to call another, by callee and caller.
+    calls_seen: HashMap<u64, HashMap<u64, u64>>,
     /// Looks at which the memory was another function's.
     pub late_looks: u64,
 }
 
 impl Learned {
-    /// Whether one code object was seen to call the other.
+    fn saw(&mut self, caller: u64, function: u64) {
+        let callers = self.calls_seen.entry(function).or_default();
+        *callers.entry(caller).or_default() += 1;
+    }
+
+    /// Whether one code object was seen to call the other, and not only when a frame that was over looked as if: that is rare.
     fn calls(&self, caller: u64, function: u64) -> bool {
-        self.calls_seen.contains(&(caller, function))
+        let Some(callers) = self.calls_seen.get(&function) else {
+            return false;
+        };
+        let most = callers.values().max().copied().unwrap_or(0);
+        let often = |times: &u64| times * RARE >= most;
+        callers.get(&caller).is_some_and(often)
     }
 
     /// Likewise, or a function that calls the other: of a call in a function's last line, the evaluator returns from both without
     /// keeping an instruction between.
     fn leads_to(&self, caller: u64, function: u64) -> bool {
-        let mut seen = self.calls_seen.iter();
+        let mut between = self
+            .calls_seen
+            .get(&function)
+            .into_iter()
+            .flat_map(HashMap::keys);
         self.calls(caller, function)
-            || seen.any(|(outer, between)| *outer == caller && self.calls(*between, function))
+            || between.any(|between| self.calls(*between, function) && self.calls(caller, *between))
     }
 }
 
@@ -284,7 +298,7 @@ impl<'a> Instant<'a> {
     fn seen(&mut self, chain: Vec<RawFrame>) -> Vec<RawFrame> {
         let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
         if let (Some(leaf), Some(caller)) = (functions.next(), functions.next()) {
-            self.learned.calls_seen.insert((caller.code, leaf.code));
+            self.learned.saw(caller.code, leaf.code);
         }
         chain
     }
@@ -410,9 +424,37 @@ fn frames_before(chain: &[RawFrame], entry: u64) -> &[RawFrame] {
     &chain[inner.map_or(0, |shim| shim + 1)..end]
 }
 
+/// A caller that is seen so many times less than another of the same function is seen by mistake.
+const RARE: u64 = 20;
 /// So many frames more than it has now a thread may have had when the sample was taken.
 const MORE_FRAMES: usize = 100;
 /// Room for frames that the interpreter gets at a time, at least (`DATA_STACK_CHUNK_SIZE`).
 const STACK_CHUNK_BYTES: u64 = 16 * 1024;
 /// Where a process may have memory.
 const USER_SPACE: std::ops::Range<u64> = 0x1_0000..1 << 47;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_seen_by_mistake_is_not_believed() {
+        let (one, other, sums) = (1, 2, 3);
+        let mut learned = Learned::default();
+        (0..100).for_each(|_| learned.saw(one, sums));
+        (0..4).for_each(|_| learned.saw(other, sums));
+        assert!(learned.calls(one, sums) && !learned.calls(other, sums));
+        learned.saw(other, sums);
+        assert!(learned.calls(other, sums), "one in twenty is no mistake");
+    }
+
+    #[test]
+    fn a_function_leads_to_what_its_callee_calls() {
+        let (outer, between, function) = (1, 2, 3);
+        let mut learned = Learned::default();
+        learned.saw(outer, between);
+        learned.saw(between, function);
+        assert!(learned.leads_to(outer, function) && learned.leads_to(between, function));
+        assert!(!learned.leads_to(function, outer) && !learned.calls(outer, function));
+    }
+}
