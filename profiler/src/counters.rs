@@ -9,7 +9,7 @@ use perf_event::events::{Cache, CacheOp, CacheResult, Event, Hardware, Software,
 use perf_event::{Builder, Counter};
 use serde::{Deserialize, Serialize};
 
-use crate::sampling::events::{is_denial, mend};
+use crate::sampling::events::{self, is_denial, mend};
 use crate::worker::Usage;
 
 /// Whether an event was counted.
@@ -254,7 +254,7 @@ fn open(kind: Kind, pid: u32) -> Slot {
             .observe_pid(pid.cast_signed())
             .any_cpu();
         builder.inherit(true).exclude_kernel(!kernel);
-        builder.build()
+        events::open(builder)
     };
     match build(true) {
         Ok(counter) => Slot::Open {

@@ -108,14 +108,6 @@ pub enum PlanError {
         /// The shape.
         shape: Shape,
     },
-    /// The op has no kernel for the dtype.
-    #[error("--op {op} has no {dtype} kernel; it has: {}", names(.op.dtypes()))]
-    DtypeMissing {
-        /// The op.
-        op: BuiltIn,
-        /// The dtype.
-        dtype: Dtype,
-    },
     /// The cell does not fit into memory.
     #[error("--shape {shape} of {dtype} needs {} for its inputs and results, and {} are available", mebibytes(*.needed), mebibytes(*.available))]
     Memory {

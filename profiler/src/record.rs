@@ -120,9 +120,11 @@ pub fn attach(options: &AttachOptions, command: Vec<String>) -> Result<Outcome, 
     if options.until_told {
         tell(&told)?;
     }
-    let is_over = || told.load(Ordering::Relaxed) || has_passed(options.duration(), started);
-    let gone = || Ok((!is_running(pid)).then(ExitStatus::default));
-    let ended = wait(is_over, gone, None)?;
+    let is_over = || {
+        told.load(Ordering::Relaxed) || has_passed(options.duration(), started) || !is_running(pid)
+    };
+    // Its exit code is its parent's to know.
+    let ended = wait(is_over, || Ok(None), None)?;
     let header = summary::Header::new(command, started.elapsed(), &ended);
     let wanted = Wanted {
         root_frame: options.root_frame.as_deref(),

@@ -187,6 +187,43 @@ fn attach_leaves_the_process_as_it_was() {
 }
 
 #[test]
+fn what_a_process_that_was_attached_to_ended_with_is_not_known() {
+    let home = temporary();
+    let program = format!("{WORK}\nsys.stdin.read(); work(0.2); sys.exit(7)");
+    let mut target = Command::new("python3")
+        .args(["-c", &program])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut attach = raptors_prof(home.path())
+        .args(["attach", "--until-told", "-o", "run", "--pid"])
+        .arg(target.id().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _told_by_nobody = attach.stdin.take();
+    // "sampling", or the end where that is denied.
+    BufReader::new(attach.stdout.as_mut().unwrap())
+        .read_line(&mut String::new())
+        .unwrap();
+    drop(target.stdin.take());
+    assert_eq!(target.wait().unwrap().code(), Some(7));
+    let output = attach.wait_with_output().unwrap();
+    let Some((summary, _)) = result(home.path(), &output) else {
+        return;
+    };
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let end = (
+        &summary["exit_code"],
+        &summary["signal"],
+        &summary["interrupted"],
+    );
+    assert_eq!(end, (&Value::Null, &Value::Null, &Value::Bool(false)));
+}
+
+#[test]
 fn ctrl_c_reaches_the_program_and_keeps_what_was_gathered() {
     let home = temporary();
     let mut command = record(

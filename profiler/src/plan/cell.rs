@@ -56,7 +56,7 @@ pub(super) struct BuiltInCell {
 }
 
 impl BuiltInCell {
-    /// Refuses ops that the shape or the dtype does not have, and layouts that a shape can't have.
+    /// Refuses ops that the shape does not have, and layouts that a shape can't have.
     pub(super) fn check(&self) -> Result<(), PlanError> {
         if self.op.needs_two_axes() && self.shape.0.len() < 2 {
             return Err(PlanError::AxisMissing {
@@ -68,12 +68,6 @@ impl BuiltInCell {
             return Err(PlanError::LayoutIdle {
                 layout: self.layout,
                 shape: self.shape.clone(),
-            });
-        }
-        if !self.op.dtypes().contains(&self.dtype) {
-            return Err(PlanError::DtypeMissing {
-                op: self.op,
-                dtype: self.dtype,
             });
         }
         Ok(())

@@ -11,7 +11,7 @@ use clap::builder::{
 use clap::{Arg, Command, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, Dtype, Shape, name};
+use super::{Backend, Shape, name};
 
 /// What is computed. In text, an own op has a colon and a built-in one has none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,22 +181,6 @@ pub enum BuiltIn {
 }
 
 impl BuiltIn {
-    /// The dtypes that both backends have this op for.
-    pub fn dtypes(self) -> &'static [Dtype] {
-        match self {
-            BuiltIn::Sum
-            | BuiltIn::Mean
-            | BuiltIn::SumAxis0
-            | BuiltIn::SumAxis1
-            | BuiltIn::MeanAxis0
-            | BuiltIn::MeanAxis1
-            | BuiltIn::Add
-            | BuiltIn::BroadcastAdd
-            | BuiltIn::Multiply
-            | BuiltIn::Scale => &[Dtype::Float32, Dtype::Float64, Dtype::Int32],
-        }
-    }
-
     pub(super) fn needs_two_axes(self) -> bool {
         matches!(
             self,

@@ -4,7 +4,7 @@
 //! memory says what else there is to a frame. A function that has returned meanwhile leaves its frame as it was until
 //! another needs the room; that it is another's by now shows in the instruction.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::code::CodeNames;
 use super::frames::{Frames, Kind, RawFrame};
@@ -21,24 +21,38 @@ pub struct Learned {
     pointers: [Pointer; 2],
     /// Where it keeps its pointer to the frame that it runs, likewise.
     frame_pointers: [Pointer; 2],
-    /// Which code objects called which.
-    calls_seen: HashSet<(u64, u64)>,
+    /// How often each code object was seen to call another, by callee and caller.
+    calls_seen: HashMap<u64, HashMap<u64, u64>>,
     /// Looks at which the memory was another function's.
     pub late_looks: u64,
 }
 
 impl Learned {
-    /// Whether one code object was seen to call the other.
+    fn saw(&mut self, caller: u64, function: u64) {
+        let callers = self.calls_seen.entry(function).or_default();
+        *callers.entry(caller).or_default() += 1;
+    }
+
+    /// Whether one code object was seen to call the other, and not only when a frame that was over looked as if: that is rare.
     fn calls(&self, caller: u64, function: u64) -> bool {
-        self.calls_seen.contains(&(caller, function))
+        let Some(callers) = self.calls_seen.get(&function) else {
+            return false;
+        };
+        let most = callers.values().max().copied().unwrap_or(0);
+        let often = |times: &u64| times * RARE >= most;
+        callers.get(&caller).is_some_and(often)
     }
 
     /// Likewise, or a function that calls the other: of a call in a function's last line, the evaluator returns from both without
     /// keeping an instruction between.
     fn leads_to(&self, caller: u64, function: u64) -> bool {
-        let mut seen = self.calls_seen.iter();
+        let mut between = self
+            .calls_seen
+            .get(&function)
+            .into_iter()
+            .flat_map(HashMap::keys);
         self.calls(caller, function)
-            || seen.any(|(outer, between)| *outer == caller && self.calls(*between, function))
+            || between.any(|between| self.calls(*between, function) && self.calls(caller, *between))
     }
 }
 
@@ -47,25 +61,49 @@ pub type Whereabouts = Vec<(u64, u64)>;
 
 /// Puts together what was at the instant; learns on the way where the evaluator keeps its own.
 pub struct Instant<'a> {
-    /// The version's layout.
-    pub layout: &'a Layout,
-    /// Frames as the memory has them.
-    pub frames: &'a mut Frames,
-    /// The code objects that were met.
-    pub codes: &'a mut CodeNames,
-    /// Where more of them are.
-    pub memory: Memory,
-    /// What was learned before.
-    pub learned: &'a mut Learned,
-    /// What the sample says.
-    pub evidence: Evidence<'a>,
+    layout: &'a Layout,
+    frames: &'a mut Frames,
+    codes: &'a mut CodeNames,
+    memory: Memory,
+    learned: &'a mut Learned,
+    evidence: Evidence<'a>,
+    /// What the variables of each evaluator call may be kept in.
+    words: Vec<Vec<u64>>,
+    /// The instruction that each was at, with its code object.
+    told: Vec<Option<(u64, u64)>>,
 }
 
-impl Instant<'_> {
+impl<'a> Instant<'a> {
+    /// Of a sample that says `evidence`. `frames` are as the memory has them, `codes` the code objects that were met; where more of them
+    /// are, the `memory` tells. `learned` is from earlier samples.
+    pub fn new(
+        layout: &'a Layout,
+        memory: Memory,
+        frames: &'a mut Frames,
+        codes: &'a mut CodeNames,
+        learned: &'a mut Learned,
+        evidence: Evidence<'a>,
+    ) -> Instant<'a> {
+        let calls = 0..evidence.calls.len();
+        let words = calls.clone().map(|index| evidence.words_of_call(index));
+        let mut instant = Instant {
+            layout,
+            frames,
+            codes,
+            memory,
+            learned,
+            evidence,
+            words: words.collect(),
+            told: Vec::new(),
+        };
+        calls.clone().for_each(|index| instant.learn(index));
+        instant.told = calls.map(|index| instant.tell(index)).collect();
+        instant
+    }
+
     /// The frames from leaf to root; `None` where the memory says nothing that fits the sample. `late` are the thread's frames
     /// as they are now, from leaf to root; `anchor` is what it points to that lies on its native stack (`_PyCFrame`).
     pub fn frames(&mut self, late: &[RawFrame], anchor: u64) -> Option<Vec<RawFrame>> {
-        self.learn();
         match self.layout.linkage {
             Linkage::Objects { .. } => self.objects(late),
             Linkage::CFrames { current, .. } => {
@@ -89,8 +127,9 @@ impl Instant<'_> {
         if calls.last()?.runs {
             return None;
         }
-        let place = |(index, call): (usize, &EvaluatorCall)| Some((call.cfa, self.told(index)?.1));
-        calls.iter().enumerate().map(place).collect()
+        let place =
+            |(call, told): (&EvaluatorCall, &Option<(u64, u64)>)| Some((call.cfa, (*told)?.1));
+        calls.iter().zip(&self.told).map(place).collect()
     }
 
     /// Each evaluator call has a `_PyCFrame` in its native frame, which points to its innermost frame.
@@ -111,13 +150,11 @@ impl Instant<'_> {
 
     /// Each evaluator call has a pointer to its innermost frame among its words.
     fn by_frame_pointers(&mut self) -> Option<Vec<RawFrame>> {
-        let innermost = |index| {
-            let words = self.evidence.words_of_call(index);
-            let runs = self.evidence.calls[index].runs;
-            let pointer = &self.learned.frame_pointers[usize::from(runs)];
-            pointer.known_of(&words)
+        let innermost = |(call, words): (&EvaluatorCall, &Vec<u64>)| {
+            let pointer = &self.learned.frame_pointers[usize::from(call.runs)];
+            pointer.known_of(words)
         };
-        let calls = 0..self.evidence.calls.len();
+        let calls = self.evidence.calls.iter().zip(&self.words);
         let innermost: Vec<u64> = calls.map(innermost).collect::<Option<_>>()?;
         self.by_innermost(&innermost)
     }
@@ -131,7 +168,7 @@ impl Instant<'_> {
                 None => self.frames.walk(innermost[0])?,
                 Some(before) => self.frames_of_call(index, innermost[index], innermost[before])?,
             };
-            let caller = || self.told(index.checked_sub(1)?).map(|(code, _)| code);
+            let caller = || self.told[index.checked_sub(1)?].map(|(code, _)| code);
             let caller = frames.get(1).map(|frame| frame.code).or_else(caller);
             chain.extend(self.fitted(index, frames, caller)?);
         }
@@ -144,7 +181,7 @@ impl Instant<'_> {
         if (call.sp..call.cfa).contains(&top) {
             return Some(vec![RawFrame::shim(top)]);
         }
-        let told = self.told(index).map(|(code, _)| code);
+        let told = self.told[index].map(|(code, _)| code);
         let mut frames: Vec<RawFrame> = Vec::new();
         let mut next = top;
         loop {
@@ -171,7 +208,7 @@ impl Instant<'_> {
 
     /// Where on the stack of frames the next one begins after the innermost frame of call number `index`.
     fn above(&self, index: usize, innermost: u64) -> Option<u64> {
-        let (code, _) = self.told(index)?;
+        let (code, _) = self.told[index]?;
         let bytes = self.codes.frame_bytes(self.layout, code)?;
         Some(innermost.wrapping_add(bytes))
     }
@@ -186,9 +223,8 @@ impl Instant<'_> {
         mut frames: Vec<RawFrame>,
         caller: Option<u64>,
     ) -> Option<Vec<RawFrame>> {
-        let told = self.told(index);
         let leaf = frames.first_mut()?;
-        let Some((code, instruction)) = told.filter(|_| leaf.kind != Kind::Shim) else {
+        let Some((code, instruction)) = self.told[index].filter(|_| leaf.kind != Kind::Shim) else {
             return Some(frames);
         };
         let learned = &self.learned;
@@ -219,7 +255,7 @@ impl Instant<'_> {
             .map(|call| self.learned.place.of(*call))
             .collect::<Option<_>>()?;
         let innermost = calls.len().checked_sub(1)?;
-        let told = self.told(innermost);
+        let told = self.told[innermost];
         let tops = self.tops(innermost, frames_before(late, *entries.last()?));
         self.frames.expect(&tops);
         let most = late.len() + MORE_FRAMES;
@@ -248,7 +284,7 @@ impl Instant<'_> {
             let mut frames = now.iter();
             frames.any(|frame| frame.address.abs_diff(*word) < STACK_CHUNK_BYTES)
         };
-        let mut tops = self.pointers(index);
+        let mut tops = pointers(&self.words[index]);
         tops.retain(near);
         tops.extend(now.iter().map(|frame| frame.address));
         tops.extend(now.iter().filter_map(|frame| {
@@ -262,7 +298,7 @@ impl Instant<'_> {
     fn seen(&mut self, chain: Vec<RawFrame>) -> Vec<RawFrame> {
         let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
         if let (Some(leaf), Some(caller)) = (functions.next(), functions.next()) {
-            self.learned.calls_seen.insert((caller.code, leaf.code));
+            self.learned.saw(caller.code, leaf.code);
         }
         chain
     }
@@ -278,45 +314,43 @@ impl Instant<'_> {
         innermost.eq(entries.iter().rev().copied()).then_some(chain)
     }
 
-    fn learn(&mut self) {
-        for (index, call) in self.evidence.calls.iter().enumerate() {
-            let runs = usize::from(call.runs);
-            let words = self.evidence.words_of_call(index);
-            let pointer = &mut self.learned.pointers[runs];
-            if let Some(pointer) = pointer.known_of(&words) {
-                self.codes.search(self.memory, self.layout, pointer);
-            }
-            if !pointer.is_settled() {
-                let codes = words.iter().map(|word| self.codes.at(self.layout, *word));
-                pointer.score(codes.map(|code| code.is_some()));
-            }
-            let by_pointer = matches!(self.layout.linkage, Linkage::Frames { .. });
-            if by_pointer && !self.learned.frame_pointers[runs].is_settled() {
-                self.learn_frame_pointer(index, &words);
-            }
+    /// Where call number `index` keeps its pointer to the next instruction: the word that points into code.
+    fn learn(&mut self, index: usize) {
+        let words = &self.words[index];
+        let runs = usize::from(self.evidence.calls[index].runs);
+        let pointer = &mut self.learned.pointers[runs];
+        if let Some(pointer) = pointer.known_of(words) {
+            self.codes.search(self.memory, self.layout, pointer);
+        }
+        if !pointer.is_settled() {
+            let codes = words.iter().map(|word| self.codes.at(self.layout, *word));
+            pointer.score(codes.map(|code| code.is_some()));
+        }
+        let by_pointer = matches!(self.layout.linkage, Linkage::Frames { .. });
+        if by_pointer && !self.learned.frame_pointers[runs].is_settled() {
+            self.learn_frame_pointer(index);
         }
     }
 
     /// A word that points to a frame which is at the instruction's code object.
-    fn learn_frame_pointer(&mut self, index: usize, words: &[u64]) {
-        let Some((code, _)) = self.told(index) else {
+    fn learn_frame_pointer(&mut self, index: usize) {
+        let Some((code, _)) = self.tell(index) else {
             return;
         };
-        self.frames.expect(&self.pointers(index));
+        let words = &self.words[index];
+        self.frames.expect(&pointers(words));
         let runs = usize::from(self.evidence.calls[index].runs);
-        let frames = &self.frames;
         let hits = words.iter().map(|word| {
-            let frame = frames.seen(*word);
+            let frame = self.frames.seen(*word);
             frame.is_some_and(|frame| frame.code == code && frame.kind != Kind::Shim)
         });
         self.learned.frame_pointers[runs].score(hits);
     }
 
-    /// The instruction that call number `index` was at, with its code object.
-    fn told(&self, index: usize) -> Option<(u64, u64)> {
-        let words = self.evidence.words_of_call(index);
-        let runs = self.evidence.calls[index].runs;
-        let mut pointers = self.learned.pointers[usize::from(runs)].of(&words).iter();
+    /// The instruction that call number `index` was at, with its code object, as far as is learned.
+    fn tell(&self, index: usize) -> Option<(u64, u64)> {
+        let runs = usize::from(self.evidence.calls[index].runs);
+        let mut pointers = self.learned.pointers[runs].of(&self.words[index]).iter();
         pointers.find_map(|pointer| self.codes.at(self.layout, *pointer))
     }
 
@@ -341,8 +375,8 @@ impl Instant<'_> {
     /// The frame object of call number `index`, called from the one at `outer`. When a function has returned, its frame object
     /// lies ready for the next call of the same function, without a caller.
     fn object_of_call(&mut self, index: usize, outer: Option<u64>, class: u64) -> Option<RawFrame> {
-        let words = self.pointers(index);
-        let told = self.told(index);
+        let words = pointers(&self.words[index]);
+        let told = self.told[index];
         let objects = |frames: &Frames| {
             let objects = words.iter().filter_map(|word| frames.seen(*word));
             objects
@@ -371,13 +405,12 @@ impl Instant<'_> {
         }
         Some(frame)
     }
+}
 
-    /// What may point to a frame, of the words of call number `index`.
-    fn pointers(&self, index: usize) -> Vec<u64> {
-        let mut words = self.evidence.words_of_call(index);
-        words.retain(|word| *word % 8 == 0 && USER_SPACE.contains(word));
-        words
-    }
+/// What may point to a frame, of these words.
+fn pointers(words: &[u64]) -> Vec<u64> {
+    let may = |word: &&u64| word.is_multiple_of(8) && USER_SPACE.contains(word);
+    words.iter().filter(may).copied().collect()
 }
 
 /// The functions of the evaluator call whose entry frame is at `entry`, from leaf to root.
@@ -391,9 +424,37 @@ fn frames_before(chain: &[RawFrame], entry: u64) -> &[RawFrame] {
     &chain[inner.map_or(0, |shim| shim + 1)..end]
 }
 
+/// A caller that is seen so many times less than another of the same function is seen by mistake.
+const RARE: u64 = 20;
 /// So many frames more than it has now a thread may have had when the sample was taken.
 const MORE_FRAMES: usize = 100;
 /// Room for frames that the interpreter gets at a time, at least (`DATA_STACK_CHUNK_SIZE`).
 const STACK_CHUNK_BYTES: u64 = 16 * 1024;
 /// Where a process may have memory.
 const USER_SPACE: std::ops::Range<u64> = 0x1_0000..1 << 47;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_seen_by_mistake_is_not_believed() {
+        let (one, other, sums) = (1, 2, 3);
+        let mut learned = Learned::default();
+        (0..100).for_each(|_| learned.saw(one, sums));
+        (0..4).for_each(|_| learned.saw(other, sums));
+        assert!(learned.calls(one, sums) && !learned.calls(other, sums));
+        learned.saw(other, sums);
+        assert!(learned.calls(other, sums), "one in twenty is no mistake");
+    }
+
+    #[test]
+    fn a_function_leads_to_what_its_callee_calls() {
+        let (outer, between, function) = (1, 2, 3);
+        let mut learned = Learned::default();
+        learned.saw(outer, between);
+        learned.saw(between, function);
+        assert!(learned.leads_to(outer, function) && learned.leads_to(between, function));
+        assert!(!learned.leads_to(function, outer) && !learned.calls(outer, function));
+    }
+}

@@ -132,14 +132,14 @@ impl StackReader {
         late: &Late,
         evidence: Evidence<'_>,
     ) -> Option<Vec<PythonFrame>> {
-        let mut instant = Instant {
-            layout: &self.layout,
-            frames: &mut self.frames,
-            codes: &mut self.names,
-            memory: self.memory,
-            learned: &mut self.learned,
+        let mut instant = Instant::new(
+            &self.layout,
+            self.memory,
+            &mut self.frames,
+            &mut self.names,
+            &mut self.learned,
             evidence,
-        };
+        );
         let whereabouts = instant.whereabouts();
         let chain = instant.frames(late.frames.as_deref().unwrap_or_default(), late.anchor);
         let read = chain.as_ref().and_then(|chain| self.named(chain));

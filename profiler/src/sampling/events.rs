@@ -324,15 +324,18 @@ fn open_on_each_cpu(
     thread: u32,
     builder: impl Fn() -> Builder<'static>,
 ) -> io::Result<Vec<Counter>> {
-    online_cpus()?
-        .into_iter()
-        .map(|cpu| {
-            builder()
-                .observe_pid(thread.cast_signed())
-                .one_cpu(cpu)
-                .build()
-        })
-        .collect()
+    let on = |cpu| open(builder().observe_pid(thread.cast_signed()).one_cpu(cpu));
+    online_cpus()?.into_iter().map(on).collect()
+}
+
+/// Opens an event whose descriptor stays here when a program is started: perf-event does not pass `PERF_FLAG_FD_CLOEXEC`.
+pub(crate) fn open(builder: Builder<'_>) -> io::Result<Counter> {
+    let event = builder.build()?;
+    // SAFETY: a system call on a descriptor that is open.
+    match unsafe { libc::fcntl(event.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(event),
+    }
 }
 
 /// What the refusal of the last way to ask means.
