@@ -19,9 +19,6 @@ const MAGIC: [u64; 2] = [
 pub(crate) struct Caller(u64);
 
 impl Caller {
-    /// Nobody in particular.
-    pub const NONE: Caller = Caller(0);
-
     /// The thread that this is called on.
     #[cfg(target_os = "linux")]
     pub fn this_thread() -> Caller {
@@ -32,7 +29,7 @@ impl Caller {
     /// The thread that this is called on: not told on this system.
     #[cfg(not(target_os = "linux"))]
     pub fn this_thread() -> Caller {
-        Caller::NONE
+        Caller(0)
     }
 
     /// Does a piece of the caller's work with the mark on this thread's stack.

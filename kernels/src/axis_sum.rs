@@ -13,9 +13,10 @@
 
 use crate::axes::{Axes, Axis, arrange, left_part, offsets};
 use crate::lanes::{Lanes, MAX_LANES, Number};
-use crate::pool::{GRAIN, Split};
+use crate::split::Split;
 use crate::sum::{Source, row, sum_tree};
 use crate::{Element, Error, Pool, View, ViewMut, memory};
+use std::ops::Range;
 
 /// Rows that are added in one pass. With eight, whose distance is often a power of two, they crowd one set of the L1 cache.
 const ROWS: usize = 4;
@@ -118,7 +119,7 @@ unsafe impl<T: Sync, O: Send, F: Sync> Sync for Reduction<'_, T, O, F> {}
 unsafe impl<T: Sync, O: Send, F: Send> Send for Reduction<'_, T, O, F> {}
 
 impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Reduction<'_, T, O, F> {
-    unsafe fn run(&self, split: Split) {
+    unsafe fn run(&self, split: Split<'_>) {
         let outputs = self.kept.iter().map(|axis| axis.len).product();
         match self.kept.split_last() {
             Some((inner, outer))
@@ -136,36 +137,24 @@ impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Reduction<'
                     chunk,
                 };
                 let pieces = outputs / inner.len * inner.len.div_ceil(chunk);
+                let elements = chunk.min(inner.len).saturating_mul(self.count);
                 // SAFETY: all pieces of this reduction.
-                unsafe { columns.run(0, pieces, split) }
+                each(pieces, elements, split, |pieces, split| unsafe {
+                    pieces.for_each(|piece| columns.piece(piece, split));
+                });
             }
             // SAFETY: all outputs of this reduction.
-            _ => unsafe { self.rows(0, outputs, split) },
+            _ => each(outputs, self.count, split, |outputs, split| unsafe {
+                self.sum_rows(outputs, split);
+            }),
         }
     }
 
-    /// Outputs `first` to `end`, each by itself.
-    unsafe fn rows(&self, first: usize, end: usize, split: Split) {
-        // SAFETY: parts of the same range.
-        unsafe {
-            if split.is_alone()
-                || end - first == 1
-                || (end - first).saturating_mul(self.count) <= GRAIN
-            {
-                return self.sum_rows(first, end, split);
-            }
-            let middle = first + (end - first) / 2;
-            split.join(
-                |split| self.rows(first, middle, split),
-                |split| self.rows(middle, end, split),
-            );
-        }
-    }
-
+    /// Some outputs, each by itself.
     #[inline(never)]
-    unsafe fn sum_rows(&self, first: usize, end: usize, split: Split) {
+    unsafe fn sum_rows(&self, outputs: Range<usize>, split: Split<'_>) {
         let axes = row(self.count, self.step);
-        for output in first..end {
+        for output in outputs {
             let [from, to] = offsets(self.kept, output);
             // SAFETY: `output` is one of the outputs; its sum has `count` elements, `step` apart.
             unsafe {
@@ -189,6 +178,30 @@ impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Reduction<'
     }
 }
 
+/// Does `count` things of `elements` elements each: some things a thread where there are enough of them, else one after the other,
+/// each shared among the threads.
+fn each(
+    count: usize,
+    elements: usize,
+    split: Split<'_>,
+    some: impl Fn(Range<usize>, Split<'_>) + Sync,
+) {
+    if count < split.pieces() && elements > split.piece_of(elements) {
+        return some(0..count, split);
+    }
+    let piece = split.piece_of(count.saturating_mul(elements));
+    split.tree(
+        0..count,
+        |part| {
+            let middle = part.start + part.len() / 2;
+            let large = part.len() > 1 && part.len().saturating_mul(elements) > piece;
+            large.then_some([part.start..middle, middle..part.end])
+        },
+        |part| some(part.clone(), Split::ALONE),
+        |(), ()| (),
+    );
+}
+
 /// A reduction in which the columns of `inner` advance side by side, in chunks. A piece is one chunk of one element of `outer`.
 struct Columns<'a, T, O, F> {
     all: &'a Reduction<'a, T, O, F>,
@@ -198,25 +211,7 @@ struct Columns<'a, T, O, F> {
 }
 
 impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Columns<'_, T, O, F> {
-    /// Pieces `first` to `end`.
-    unsafe fn run(&self, first: usize, end: usize, split: Split) {
-        let elements = (end - first)
-            .saturating_mul(self.chunk.min(self.inner.len))
-            .saturating_mul(self.all.count);
-        // SAFETY: parts of the same range.
-        unsafe {
-            if split.is_alone() || end - first == 1 || elements <= GRAIN {
-                return (first..end).for_each(|piece| self.piece(piece, split));
-            }
-            let middle = first + (end - first) / 2;
-            split.join(
-                |split| self.run(first, middle, split),
-                |split| self.run(middle, end, split),
-            );
-        }
-    }
-
-    unsafe fn piece(&self, piece: usize, split: Split) {
+    unsafe fn piece(&self, piece: usize, split: Split<'_>) {
         let chunks = self.inner.len.div_ceil(self.chunk);
         let [from, to] = offsets(self.outer, piece / chunks);
         let column = piece % chunks * self.chunk;
@@ -231,8 +226,7 @@ impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Columns<'_,
                 width,
                 step: from_step,
             };
-            let mut sums = vec![T::Sum::ZERO; rows.padded()];
-            rows.add_tree(sums.as_mut_ptr(), split);
+            let sums = rows.sums(split);
             let to = self.all.to.offset(to + column as isize * to_step);
             for (i, &sum) in sums[..width].iter().enumerate() {
                 to.offset(i as isize * to_step)
@@ -253,13 +247,7 @@ struct RowBlock<T> {
 }
 
 // SAFETY: it is a view to read from, like `View`.
-unsafe impl<T: Sync> Send for RowBlock<T> {}
-
-/// A row of sums that another thread fills.
-#[derive(Clone, Copy)]
-struct Sums<S>(*mut S);
-// SAFETY: used by one thread at a time: its subtree's.
-unsafe impl<S: Send> Send for Sums<S> {}
+unsafe impl<T: Sync> Sync for RowBlock<T> {}
 
 impl<T: Element> RowBlock<T> {
     fn padded(&self) -> usize {
@@ -275,33 +263,44 @@ impl<T: Element> RowBlock<T> {
         }
     }
 
-    /// Adds all rows to `sums` (zeros at first) as the leaves of a fixed tree.
-    unsafe fn add_tree(&self, sums: *mut T::Sum, split: Split) {
-        // SAFETY: `sums` has `padded` elements, and so has the second row of them made here.
-        unsafe {
-            if self.count <= LEAF {
-                return self.add_leaf(sums);
-            }
+    /// The sums of all rows: those of the leaves of a fixed tree, shared among threads.
+    unsafe fn sums(self, split: Split<'_>) -> Vec<T::Sum> {
+        let piece = split.piece_of(self.count * self.width);
+        split.tree(
+            self,
+            |part| (part.count * part.width > piece).then(|| part.halves())?,
+            // SAFETY: a part of these rows, and sums for each of their columns.
+            |part| unsafe {
+                let mut sums = vec![T::Sum::ZERO; part.padded()];
+                part.add_tree(&mut sums);
+                sums
+            },
+            |mut a, b| {
+                add_to::<T>(&mut a, &b);
+                a
+            },
+        )
+    }
+
+    /// The two parts of the tree over these rows, if it is more than a leaf.
+    fn halves(&self) -> Option<[Self; 2]> {
+        (self.count > LEAF).then(|| {
             let left = left_part(self.count, LEAF);
-            let (a, b) = (self.part(0, left), self.part(left, self.count - left));
-            let small = self.count * self.width <= GRAIN;
-            let split = if small { split.alone() } else { split };
+            [self.part(0, left), self.part(left, self.count - left)]
+        })
+    }
+
+    /// Adds all rows to `sums` (zeros at first, as many as a padded row has) as the leaves of a fixed tree.
+    unsafe fn add_tree(&self, sums: &mut [T::Sum]) {
+        // SAFETY: parts of these rows.
+        unsafe {
+            let Some([a, b]) = self.halves() else {
+                return self.add_leaf(sums.as_mut_ptr());
+            };
             let mut right = vec![T::Sum::ZERO; self.padded()];
-            let (to_a, to_b) = (Sums(sums), Sums(right.as_mut_ptr()));
-            split.join(
-                move |split| {
-                    let to = to_a;
-                    a.add_tree(to.0, split);
-                },
-                move |split| {
-                    let to = to_b;
-                    b.add_tree(to.0, split);
-                },
-            );
-            for j in (0..self.padded()).step_by(T::Lanes::LEN) {
-                let right = T::SumLanes::load(right.as_ptr().add(j));
-                (T::SumLanes::load(sums.add(j)) + right).store(sums.add(j));
-            }
+            a.add_tree(sums);
+            b.add_tree(&mut right);
+            add_to::<T>(sums, &right);
         }
     }
 
@@ -339,6 +338,18 @@ impl<T: Element> RowBlock<T> {
                     sums,
                 );
             }
+        }
+    }
+}
+
+/// Adds `right` to `sums`, both padded.
+fn add_to<T: Element>(sums: &mut [T::Sum], right: &[T::Sum]) {
+    let lanes = T::Lanes::LEN;
+    for (to, right) in sums.chunks_exact_mut(lanes).zip(right.chunks_exact(lanes)) {
+        // SAFETY: each chunk is a group of lanes.
+        unsafe {
+            let sum = T::SumLanes::load(to.as_ptr()) + T::SumLanes::load(right.as_ptr());
+            sum.store(to.as_mut_ptr());
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::axes::{Axes, Axis, arrange, offsets};
 use crate::elementwise::{
     Kernel, Plane, add_one, add_pairs, add_row, multiply_one, multiply_pairs, scale_by,
 };
-use crate::pool::{GRAIN, Split};
+use crate::split::Split;
 use crate::view::Shape;
 use crate::{Element, Error, Pool, View, ViewMut, memory, threshold};
 use std::mem::MaybeUninit;
@@ -238,7 +238,7 @@ struct Walk<'a, T> {
 }
 
 // SAFETY: the pointers are used like the views that they come from; different walks write different elements.
-unsafe impl<T: Send + Sync> Send for Walk<'_, T> {}
+unsafe impl<T: Send + Sync> Sync for Walk<'_, T> {}
 
 impl<T: Element> Walk<'_, T> {
     /// The same walk from another element on.
@@ -252,41 +252,38 @@ impl<T: Element> Walk<'_, T> {
     }
 
     /// Walks everything, shared among threads.
-    unsafe fn run(self, split: Split) {
-        let len: usize = self.axes.iter().map(|axis| axis.len).product();
-        if split.is_alone() || len <= GRAIN {
-            // SAFETY: the caller's operands.
-            return unsafe { self.walk() };
-        }
-        let (left, right) = self.halves();
-        // SAFETY: two parts of the caller's operands.
-        split.join(
-            |split| unsafe { left.run(split) },
-            |split| unsafe { right.run(split) },
+    unsafe fn run(self, split: Split<'_>) {
+        let piece = split.piece_of(self.len());
+        split.tree(
+            self,
+            |part| (part.len() > piece).then(|| part.halves()),
+            // SAFETY: a part of the caller's operands.
+            |part| unsafe { part.walk() },
+            |(), ()| (),
         );
     }
 
+    fn len(&self) -> usize {
+        self.axes.iter().map(|axis| axis.len).product()
+    }
+
     /// Two walks that together are this one: the outermost axis cut in half.
-    fn halves(mut self) -> (Self, Self) {
-        while self.axes.first().is_some_and(|axis| axis.len == 1) {
-            self.axes.remove(0);
-        }
-        let Axis { len, strides } = self.axes[0];
-        let middle = if self.axes.len() == 1 {
+    fn halves(&self) -> [Self; 2] {
+        let axes = self.axes.iter().copied().skip_while(|axis| axis.len == 1);
+        let axes: Axes<3> = axes.collect();
+        let Axis { len, strides } = axes[0];
+        let middle = if axes.len() == 1 {
             (len / 2).next_multiple_of(SEAM)
         } else {
             len / 2
         };
-        let mut axes = self.axes.clone();
-        axes[0].len = len - middle;
-        self.axes[0].len = middle;
-        let start = strides.map(|stride| stride * middle as isize);
-        let right = Walk { axes, ..self };
-        let left = Walk {
-            axes: self.axes,
-            ..right
+        let part = |len| {
+            let mut axes = axes.clone();
+            axes[0].len = len;
+            Walk { axes, ..*self }
         };
-        (left, right.moved(start))
+        let right = strides.map(|stride| stride * middle as isize);
+        [part(middle), part(len - middle).moved(right)]
     }
 
     /// Walks everything on this thread, plane by plane.

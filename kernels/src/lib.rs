@@ -27,7 +27,7 @@
 //!
 //! `element`, `lanes`: the types · `view`, `axes`: arrays and the order in which they are walked · `broadcast`: operands of the
 //! elementwise ops · `elementwise`, `sum`, `axis_sum`: the kernels · `memory`: hints about memory · `buffers`: memory for results ·
-//! `pool`, `threshold`: threads · `announce`: for whom they work · `level`: instruction sets · `error`.
+//! `pool`, `split`, `team`, `threshold`: threads · `announce`: for whom they work · `level`: instruction sets · `error`.
 
 mod announce;
 mod axes;
@@ -41,7 +41,9 @@ pub mod lanes;
 mod level;
 mod memory;
 mod pool;
+mod split;
 mod sum;
+mod team;
 mod threshold;
 mod view;
 

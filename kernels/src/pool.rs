@@ -1,18 +1,13 @@
-//! Threads: one rayon pool of exactly the number that was asked for.
+//! Threads: exactly the number that was asked for, of which the caller is one.
 //!
-//! In: a piece of work and how many bytes it touches. Out: its result, computed by the caller alone or by the pool.
-//! The pool starts with the first work that may be worth sharing, measures from which size on it is ([`threshold`]), is shared by all callers, and is started anew in a forked
-//! child (which inherits the pool's memory but none of its threads). One thread means no pool: the caller does the work.
+//! In: a piece of work and how many bytes it touches. Out: its result, computed by the caller alone or with the [`Team`].
+//! The team starts with the first work that may be worth sharing, measures from which size on it is ([`threshold`]), is shared by all callers, and is started anew in a forked
+//! child (which inherits the team's memory but none of its threads). One thread means no team: the caller does the work.
 
-use crate::announce::Caller;
+use crate::split::Split;
+use crate::team::Team;
 use crate::{Error, threshold};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-
-/// Pieces that work is cut into: enough that a thread which is held up leaves some to the others.
-const PIECES_PER_THREAD: usize = 4;
-
-/// Work is split no further than to pieces of about this many elements.
-pub(crate) const GRAIN: usize = 1 << 15;
 
 /// The threads that kernels run on.
 #[derive(Debug)]
@@ -30,7 +25,7 @@ struct Started {
     process: u32,
     /// Work that touches fewer bytes runs on the calling thread.
     sequential_below: usize,
-    pool: rayon::ThreadPool,
+    team: Team,
 }
 
 impl Pool {
@@ -79,14 +74,14 @@ impl Pool {
         self.running().map(|started| started.sequential_below)
     }
 
-    /// Runs `work`, which touches `bytes` of memory; it may use the threads by [`Split::join`].
+    /// Runs `work`, which touches `bytes` of memory; it may use the threads by [`Split::tree`].
     ///
     /// # Errors
     /// [`Error::Threads`] if the system does not let the threads start.
-    pub(crate) fn run<R: Send>(
+    pub(crate) fn run<R>(
         &self,
         bytes: usize,
-        work: impl FnOnce(Split) -> R + Send,
+        work: impl FnOnce(Split<'_>) -> R,
     ) -> Result<R, Error> {
         if self.threads == 1 || bytes < self.fixed.unwrap_or(threshold::LEAST) {
             return Ok(work(Split::ALONE));
@@ -95,10 +90,7 @@ impl Pool {
         if bytes < started.sequential_below {
             return Ok(work(Split::ALONE));
         }
-        let pieces = (PIECES_PER_THREAD * self.threads).next_power_of_two();
-        let caller = Caller::this_thread();
-        let split = Split { pieces, caller };
-        Ok(started.pool.install(|| caller.announced(|| work(split))))
+        Ok(work(Split::among(&started.team)))
     }
 
     /// The threads, if this process has started them.
@@ -137,21 +129,15 @@ impl Pool {
         if self.running().is_some() {
             return Ok(());
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .thread_name(|i| format!("raptors-{i}"))
-            .build()
-            .map_err(|e| Error::Threads {
-                threads: self.threads,
-                reason: e.to_string(),
-            })?;
-        let sequential_below = self
-            .fixed
-            .unwrap_or_else(|| threshold::measure(&pool, self.threads));
+        let team = Team::start(self.threads).map_err(|e| Error::Threads {
+            threads: self.threads,
+            reason: e.to_string(),
+        })?;
+        let sequential_below = self.fixed.unwrap_or_else(|| threshold::measure(&team));
         let started = Started {
             process,
             sequential_below,
-            pool,
+            team,
         };
         self.started
             .store(Box::into_raw(Box::new(started)), Ordering::Release);
@@ -170,51 +156,12 @@ impl Drop for Pool {
     }
 }
 
-/// How many pieces a piece of work may still be cut into, to be shared among threads, and for whom it is done.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Split {
-    pieces: usize,
-    caller: Caller,
-}
-
-impl Split {
-    /// For work that one thread does alone.
-    pub const ALONE: Split = Split {
-        pieces: 1,
-        caller: Caller::NONE,
-    };
-
-    /// The same work, of which no thread takes a part any more.
-    pub fn alone(self) -> Split {
-        Split { pieces: 1, ..self }
-    }
-
-    /// Whether one thread is to do the rest.
-    pub fn is_alone(self) -> bool {
-        self.pieces <= 1
-    }
-
-    /// Runs both, each with half of the pieces, possibly at the same time.
-    pub fn join<A: Send, B: Send>(
-        self,
-        a: impl FnOnce(Split) -> A + Send,
-        b: impl FnOnce(Split) -> B + Send,
-    ) -> (A, B) {
-        let half = Split {
-            pieces: self.pieces / 2,
-            ..self
-        };
-        if self.is_alone() {
-            (a(half), b(half))
-        } else {
-            rayon::join(|| a(half), || self.caller.announced(|| b(half)))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::ops::Range;
+    use std::sync::Mutex;
 
     #[test]
     fn numbers_out_of_range_are_refused() {
@@ -232,44 +179,36 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_as_many_as_asked_for_and_named() {
+    fn a_call_is_shared_among_so_many_threads_and_no_more() {
         let pool = Pool::sharing_from(3, 0).unwrap();
-        let names: Vec<_> = std::thread::scope(|s| {
-            let callers: Vec<_> = (0..8)
-                .map(|_| {
-                    s.spawn(|| {
-                        pool.run(usize::MAX, |_| {
-                            assert_eq!(rayon::current_num_threads(), 3);
-                            std::thread::current().name().map(str::to_owned)
-                        })
-                        .unwrap()
-                    })
-                })
-                .collect();
+        let names = || {
+            let names = Mutex::new(BTreeSet::new());
+            pool.run(1, |split| {
+                let halves = |range: &Range<usize>| {
+                    let middle = range.start + range.len() / 2;
+                    (range.len() > 1).then_some([range.start..middle, middle..range.end])
+                };
+                let note = |_: &Range<usize>| {
+                    let name = std::thread::current().name().map(str::to_owned);
+                    names.lock().unwrap().insert(name);
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                };
+                split.tree(0..100, halves, note, |(), ()| ());
+            })
+            .unwrap();
+            names.into_inner().unwrap()
+        };
+        let all: BTreeSet<_> = std::thread::scope(|s| {
+            let callers = [(); 4].map(|()| {
+                let caller = std::thread::Builder::new().name("caller".to_owned());
+                caller.spawn_scoped(s, names).unwrap()
+            });
             callers
                 .into_iter()
-                .map(|c| c.join().unwrap().unwrap())
+                .flat_map(|c| c.join().unwrap())
                 .collect()
         });
-        assert!(
-            names
-                .iter()
-                .all(|n| ["raptors-0", "raptors-1", "raptors-2"].contains(&n.as_str())),
-            "{names:?}"
-        );
-    }
-
-    #[test]
-    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
-        let pool = Pool::sharing_from(2, 0).unwrap();
-        for panics_first in [true, false] {
-            let failing = || {
-                pool.run(1, |split| {
-                    split.join(|_| assert!(!panics_first), |_| assert!(panics_first));
-                })
-            };
-            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(failing)).is_err());
-            assert_eq!(pool.run(1, |split| split.join(|_| 1, |_| 2)), Ok((1, 2)));
-        }
+        let expected = ["caller", "raptors-1", "raptors-2"].map(|name| Some(name.to_owned()));
+        assert_eq!(all, BTreeSet::from(expected));
     }
 }

@@ -12,7 +12,7 @@
 //! has blocks of 128 with 8 running sums and up to 7 elements left over: 15 + 3 + 7 + ceil(log2(n/128)) at worst.
 
 use crate::axes::{Axes, Axis, arrange, left_part, offsets};
-use crate::pool::{GRAIN, Split};
+use crate::split::Split;
 use crate::{Element, Error, Number, Pool, View, lanes::Lanes, memory};
 use std::mem::MaybeUninit;
 
@@ -122,23 +122,26 @@ pub(crate) unsafe fn sum_tree<T: Element>(
     source: Source<T>,
     start: usize,
     len: usize,
-    split: Split,
+    split: Split<'_>,
 ) -> T::SumLanes {
-    // SAFETY: the same elements, or two parts of them.
-    unsafe {
-        if split.is_alone() || len <= GRAIN {
-            return match source.side_by_side(start, len) {
+    let piece = split.piece_of(len).max(block::<T>());
+    split.tree(
+        (start, len),
+        |&(start, len)| {
+            (len > piece).then(|| {
+                let left = left_part(len, block::<T>());
+                [(start, left), (start + left, len - left)]
+            })
+        },
+        // SAFETY: a part of the caller's elements.
+        |&(start, len)| unsafe {
+            match source.side_by_side(start, len) {
                 Some(from) => sum_contiguous(from, len),
                 None => sum_strided(source, start, len),
-            };
-        }
-        let left = left_part(len, block::<T>());
-        let (a, b) = split.join(
-            |split| sum_tree(source, start, left, split),
-            |split| sum_tree(source, start + left, len - left, split),
-        );
-        a + b
-    }
+            }
+        },
+        |a, b| a + b,
+    )
 }
 
 /// The tree over the blocks of elements that lie side by side.

@@ -1,12 +1,13 @@
-//! From which size on the threads of a pool are worth waking: measured once, when the pool starts.
+//! From which size on the threads of a team are worth calling: measured once, when the team starts.
 //!
-//! In: a pool. Out: a number of bytes. Two durations decide: how long it takes until a second thread works and the caller is back
-//! (`wake`), and how long the caller takes alone for a byte (`alone`). With T threads, work of n bytes takes n·alone on one and at best
+//! In: a team. Out: a number of bytes. Two durations decide: how long it takes until a second thread works and the caller is back
+//! (`wake`; between calls in a row, while the threads are still awake), and how long the caller takes alone for a byte (`alone`). With T threads, work of n bytes takes n·alone on one and at best
 //! wake + n·alone/T on all, so they break even at wake/alone · T/(T-1); twice that is where sharing begins. Results do not depend on it.
 
 use crate::lanes::Lanes;
 use crate::sum::sum_contiguous;
-use std::hint::{black_box, spin_loop};
+use crate::team::{Team, relax};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,38 +18,47 @@ const MOST: usize = 32 << 20;
 /// Elements that the caller adds up alone: they fit into the L2 cache, from which a thread reads fastest.
 const ALONE: usize = 1 << 16;
 /// How often both are measured; the shortest counts, as everything else that the machine does only adds to them.
-const ROUNDS: usize = 7;
-/// Sums a round. Meanwhile the threads fall asleep, as they do between the calls of a program.
-const SUMS: u32 = 12;
+const ROUNDS: u32 = 20;
+/// The most calls of which `ROUNDS` should be answered in time.
+const CALLS: u32 = 40;
+/// Sums a round.
+const SUMS: u32 = 4;
 /// How long a thread is waited for.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// Measures both durations, within a millisecond, and says from how many bytes on to share work among `threads` threads.
-pub(crate) fn measure(pool: &rayon::ThreadPool, threads: usize) -> usize {
+/// Measures both durations, within some milliseconds, and says from how many bytes on to share work among the team.
+pub(crate) fn measure(team: &Team) -> usize {
     let data = vec![1.0_f32; ALONE];
-    let (mut alone, mut wake) = (Duration::MAX, Duration::MAX);
-    for _ in 0..ROUNDS {
+    let shortest = |measure: &dyn Fn() -> Duration| (0..ROUNDS).map(|_| measure()).min();
+    let alone = shortest(&|| {
         let start = Instant::now();
         for _ in 0..SUMS {
             // SAFETY: the elements of `data`.
             black_box(unsafe { sum_contiguous(black_box(data.as_ptr()), ALONE) }.total());
         }
-        alone = alone.min(start.elapsed() / SUMS);
-        wake = wake.min(time_to_wake(pool));
-    }
-    worth_sharing(wake, alone, threads)
+        start.elapsed() / SUMS
+    });
+    // Calls in a row: the first ones wake the threads, which then may wait for a CPU.
+    let calls = (0..CALLS).map(|_| time_to_wake(team));
+    let answered = calls.filter(|&wake| wake < PATIENCE).take(ROUNDS as usize);
+    // Threads that have no CPU now may have one later, and are not called again before they have come: nothing is lost.
+    let wake = answered.min().unwrap_or_default();
+    worth_sharing(wake, alone.unwrap_or_default(), team.threads())
 }
 
 /// How long it takes until a second thread has begun with its part and the caller is back.
-fn time_to_wake(pool: &rayon::ThreadPool) -> Duration {
-    let begun = AtomicBool::new(false);
+fn time_to_wake(team: &Team) -> Duration {
+    let (begun, waiting) = (AtomicBool::new(false), AtomicBool::new(false));
     let start = Instant::now();
-    let wait = || {
-        while !begun.load(Ordering::Acquire) && start.elapsed() < PATIENCE {
-            spin_loop();
+    team.run(2, &|_| {
+        // Whoever takes the second piece is another thread while the first is still being waited in.
+        if waiting.swap(true, Ordering::Relaxed) {
+            begun.store(true, Ordering::Release);
         }
-    };
-    pool.install(|| rayon::join(wait, || begun.store(true, Ordering::Release)));
+        while !begun.load(Ordering::Acquire) && start.elapsed() < PATIENCE {
+            relax();
+        }
+    });
     start.elapsed()
 }
 
@@ -81,10 +91,6 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "measures time")]
     fn what_is_measured_is_in_range() {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(2)
-            .build()
-            .unwrap();
-        assert!((LEAST..=MOST).contains(&measure(&pool, 2)));
+        assert!((LEAST..=MOST).contains(&measure(&Team::start(2).unwrap())));
     }
 }

@@ -100,22 +100,23 @@ fn workers_stand_under_the_python_call() {
             "--dtype",
             "float32",
         ],
-        "2",
+        "4",
     ) else {
         return;
     };
     assert!(
-        raptors["sampling"]["joined_workers"].as_u64().unwrap() > 100,
+        raptors["sampling"]["joined_workers"].as_u64().unwrap() > 10,
         "{}",
         raptors["sampling"]
     );
-    for worker in [";[worker raptors-0]", ";[worker raptors-1]"] {
-        let kernel = [worker, "raptors_kernels::elementwise::add_row [raptors/"];
-        assert!(
-            share(&folded, &[&PYTHON[..], &kernel].concat()) > 0.1,
-            "{folded}"
-        );
-    }
+    let kernel = "raptors_kernels::elementwise::add_row [raptors/";
+    let all = share(&folded, &[&PYTHON[..], &[kernel]].concat());
+    let workers = share(
+        &folded,
+        &[&PYTHON[..], &[";[worker raptors-", kernel]].concat(),
+    );
+    // The calling thread works too.
+    assert!(workers > 0.03 && all - workers > 0.1, "{folded}");
     assert_eq!(share(&folded, &["[unattributed threads]"]), 0.0, "{folded}");
 }
 

@@ -41,7 +41,7 @@ print("working", flush=True)
 run({"callback": callback, "deep": nest}.get(sys.argv[1], op))
 "#;
 
-/// Two Python threads whose parallel work shares the threads of one pool.
+/// Two Python threads whose parallel work shares the workers of one pool, in turn: the other one waits, so that a CPU is left for them.
 const TWO_CALLERS: &str = r#"
 import sys, threading
 print("here", flush=True)
@@ -49,13 +49,21 @@ sys.stdin.readline()
 import numpy, raptors
 a = numpy.ones((2048, 2048), numpy.float32)
 
+turns = [threading.Semaphore(1), threading.Semaphore(0)]
+
 def adder(out):
     while True:
-        raptors.broadcast_add(a, a[0], out=out)
+        turns[0].acquire()
+        for _ in range(20):
+            raptors.broadcast_add(a, a[0], out=out)
+        turns[1].release()
 
 def multiplier(out):
     while True:
-        raptors.multiply(a, a, out=out)
+        turns[1].acquire()
+        for _ in range(20):
+            raptors.multiply(a, a, out=out)
+        turns[0].release()
 
 threading.Thread(target=adder, args=(numpy.empty_like(a),), daemon=True).start()
 print("working", flush=True)
@@ -114,7 +122,7 @@ const SAMPLES: u64 = 400;
 fn record(program: &str, kind: &str, op: &str) -> Option<Profile> {
     let mut child = Command::new(python())
         .args(["-c", program, kind])
-        .env("RAPTORS_THREADS", "2")
+        .env("RAPTORS_THREADS", "4")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -242,7 +250,7 @@ fn workers_stand_under_the_python_thread_that_they_work_for() {
         return;
     };
     assert!(
-        profile.sampling.joined_workers > 100,
+        profile.sampling.joined_workers > 50,
         "{:?}",
         profile.sampling
     );
@@ -253,7 +261,7 @@ fn workers_stand_under_the_python_thread_that_they_work_for() {
         share(&profile, &[caller, "[worker raptors-", &kernel])
     };
     assert!(
-        right.map(joined).iter().all(|share| *share > 0.1),
+        right.map(joined).iter().all(|share| *share > 0.03),
         "{}",
         profile.folded()
     );
@@ -289,7 +297,7 @@ fn shares_of_parallel_work_are_those_of_its_callers() {
         return;
     };
     assert!(
-        profile.sampling.joined_workers > 200,
+        profile.sampling.joined_workers > 50,
         "{:?}",
         profile.sampling
     );

@@ -65,7 +65,7 @@ def config() -> dict[str, Any]:
     threads
         requested (the text of RAPTORS_THREADS, or None), used (a number), and sequential_below: calls that touch fewer
         bytes run on the calling thread alone. It is None for one thread, and until the first call of 256 KiB or more
-        has started the threads and measured what waking them costs.
+        has started the threads and measured what calling them costs.
     simd
         requested (the text of RAPTORS_SIMD, or None), used, and supported (the levels that this processor can run).
     memory
