@@ -3,8 +3,7 @@
 //! Events on a thread that follow its children can't have a ring buffer unless they are bound to a CPU, so
 //! there is one ring a CPU, and one event a CPU and thread that is there already.
 //!
-//! Samples that come by rate have a second event each, which writes to the same ring and wakes nobody: each wake-up is an interrupt of its own in
-//! the target's time. One of the two is on at a time.
+//! Samples that come by rate have an event for each [`Mode`], which all write to the same ring. One of them is on at a time.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -14,14 +13,14 @@ use linux_perf_event_reader::RecordParseInfo;
 use perf_event::{Builder, Counter};
 use perf_event_open_sys::ioctls;
 
-use super::request::{Request, STACK_BYTES, Subject};
+use super::request::{DEEP_STACK_BYTES, Request, STACK_BYTES, Subject};
 use super::ring::Ring;
 use super::weight::Unit;
 
 /// All rings together take no more, however many CPUs there are.
 const ALL_RINGS_BYTES: usize = 256 << 20;
-/// Room that a sample takes in a ring, at most: the stack copy, a kernel callchain, the rest.
-const SAMPLE_BYTES: usize = STACK_BYTES as usize + 2048;
+/// Room that a sample takes in a ring beside its stack copy, at most: a kernel callchain, the rest.
+const HEAD_BYTES: usize = 2048;
 /// Ring sizes to try, in bytes; the kernel grants what the user's memory-lock limits allow.
 const RING_BYTES: [usize; 7] = [
     8 << 20,
@@ -112,18 +111,41 @@ pub fn is_denial(error: &io::Error) -> bool {
     )
 }
 
+/// How samples come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// They wake who waits for them.
+    Waking,
+    /// They wake nobody: each wake-up is an interrupt of its own in the target's time.
+    Silent,
+    /// They wake who waits for them, and have more of the stack.
+    Deep,
+}
+
+impl Mode {
+    /// Bytes of stack that a sample has.
+    fn stack_bytes(self) -> usize {
+        let bytes = match self {
+            Mode::Waking | Mode::Silent => STACK_BYTES,
+            Mode::Deep => DEEP_STACK_BYTES,
+        };
+        bytes as usize
+    }
+}
+
 /// Sampling events of one process with their rings.
 pub struct SamplingEvents {
     request: Request,
     cpus: Vec<usize>,
-    /// The first thread's events, which own the rings.
+    /// The first thread's waking events, which own the rings.
     per_cpu: Vec<(Counter, Ring)>,
-    /// The other threads' events, which write to the same rings.
+    /// The other threads' waking events, which write to the same rings.
     others: Vec<Counter>,
-    /// The second events of all threads; none where samples don't come by rate, or where they would be too many open files.
+    /// The silent events of all threads; none where samples don't come by rate, or where they would be too many open files.
     silent: Vec<Counter>,
-    /// Whether samples wake who waits for them.
-    wakes: bool,
+    /// The deep events of all threads, as far as the same allows.
+    deep: Vec<Counter>,
+    mode: Mode,
 }
 
 impl SamplingEvents {
@@ -145,7 +167,8 @@ impl SamplingEvents {
                         per_cpu: events.into_iter().zip(rings).collect(),
                         others: Vec::new(),
                         silent: Vec::new(),
-                        wakes: true,
+                        deep: Vec::new(),
+                        mode: Mode::Waking,
                     };
                     let other = |source| OpenError::Other { pid, source };
                     let all = threads(pid);
@@ -154,8 +177,10 @@ impl SamplingEvents {
                         .add(begun, |request| request.builder())
                         .map_err(other)?;
                     if events.rate_hz().is_some() {
-                        let silent = events.add(all, |request| request.silent_builder());
+                        let silent = events.add(all.clone(), Request::silent_builder);
                         events.silent = silent.unwrap_or_default();
+                        let deep = events.add(all, Request::deep_builder);
+                        events.deep = deep.unwrap_or_default();
                     }
                     return Ok(events);
                 }
@@ -196,11 +221,20 @@ impl SamplingEvents {
         Ok(added)
     }
 
-    fn waking(&mut self) -> impl Iterator<Item = &mut Counter> {
-        self.per_cpu
-            .iter_mut()
-            .map(|(event, _)| event)
-            .chain(&mut self.others)
+    /// Does something to all events of a mode.
+    fn each(
+        &mut self,
+        mode: Mode,
+        act: impl FnMut(&mut Counter) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match mode {
+            Mode::Waking => {
+                let first = self.per_cpu.iter_mut().map(|(event, _)| event);
+                first.chain(&mut self.others).try_for_each(act)
+            }
+            Mode::Silent => self.silent.iter_mut().try_for_each(act),
+            Mode::Deep => self.deep.iter_mut().try_for_each(act),
+        }
     }
 
     /// Starts to sample; samples wake who waits for them.
@@ -208,8 +242,8 @@ impl SamplingEvents {
     /// # Errors
     /// What the system says.
     pub fn enable(&mut self) -> io::Result<()> {
-        self.wakes = true;
-        self.waking().try_for_each(Counter::enable)
+        self.mode = Mode::Waking;
+        self.each(self.mode, Counter::enable)
     }
 
     /// Ceases to sample; what was sampled stays in the rings.
@@ -217,32 +251,40 @@ impl SamplingEvents {
     /// # Errors
     /// What the system says.
     pub fn disable(&mut self) -> io::Result<()> {
-        self.waking().try_for_each(Counter::disable)?;
-        self.silent.iter_mut().try_for_each(Counter::disable)
+        self.each(self.mode, Counter::disable)
     }
 
-    /// Whether samples wake who waits for them.
-    pub(super) fn wakes(&self) -> bool {
-        self.wakes
+    /// How samples come.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
     }
 
-    /// Has samples wake who waits for them, or not, where that can be chosen. What samples is on before what did is off, so that a thread
-    /// that begins meanwhile has one of the two.
+    /// Whether samples can come so.
+    fn offers(&self, mode: Mode) -> bool {
+        match mode {
+            Mode::Waking => true,
+            Mode::Silent => !self.silent.is_empty(),
+            Mode::Deep => !self.deep.is_empty(),
+        }
+    }
+
+    /// Has samples come so from now on; where that can't be, they wake. What samples is on before what did is off, so that a
+    /// thread that begins meanwhile has one of the two.
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn set_wakes(&mut self, wakes: bool) -> io::Result<()> {
-        if self.silent.is_empty() || wakes == self.wakes {
+    pub(super) fn set_mode(&mut self, mode: Mode) -> io::Result<()> {
+        let mode = if self.offers(mode) {
+            mode
+        } else {
+            Mode::Waking
+        };
+        if mode == self.mode {
             return Ok(());
         }
-        self.wakes = wakes;
-        if wakes {
-            self.waking().try_for_each(Counter::enable)?;
-            self.silent.iter_mut().try_for_each(Counter::disable)
-        } else {
-            self.silent.iter_mut().try_for_each(Counter::enable)?;
-            self.waking().try_for_each(Counter::disable)
-        }
+        self.each(mode, Counter::enable)?;
+        let before = std::mem::replace(&mut self.mode, mode);
+        self.each(before, Counter::disable)
     }
 
     /// How to read the records of these events.
@@ -297,7 +339,7 @@ impl SamplingEvents {
         let Some(rate_hz) = self.request.rate_hz else {
             return Duration::ZERO;
         };
-        let samples = self.ring_bytes() / 2 / SAMPLE_BYTES;
+        let samples = self.ring_bytes() / 2 / (self.mode.stack_bytes() + HEAD_BYTES);
         Duration::from_secs_f64(samples as f64 / f64::from(rate_hz))
     }
 

@@ -4,9 +4,11 @@
 //! [`events`] opens one sampling event a CPU on the process and all threads that it starts later, [`ring`] is
 //! the memory shared with the kernel (the only unsafe code of the sampler), [`record`] turns its bytes into
 //! values, [`weight`] and [`off_cpu`] tell how much a sample counts, [`mark`] and [`library_callers`] find for whom a worker thread works, and [`session`] is
-//! the thread that drains the rings, walks the stacks ([`walked_stack`]) and looks at the Python stacks, when and where [`scheduling`] lets it.
+//! the thread that drains the rings, walks the stacks ([`walked_stack`]) and looks at the Python stacks, when and where [`scheduling`] lets it, with as much of each stack
+//! as [`depth`] finds is needed.
 
 mod clock;
+mod depth;
 pub mod event_names;
 pub mod events;
 mod library_callers;

@@ -16,6 +16,8 @@ use super::weight::Unit;
 
 /// Bytes of user stack copied with each sample. Measured in docs/performance.md.
 pub const STACK_BYTES: u32 = 16 * 1024;
+/// Bytes of it where those are too few. Measured there too.
+pub const DEEP_STACK_BYTES: u32 = 48 * 1024;
 const USER_REGISTERS: u64 = 1 << REG_SP | 1 << REG_IP | general_registers();
 
 const fn general_registers() -> u64 {
@@ -186,6 +188,13 @@ impl Request {
         let mut builder = self.builder();
         // The ring has its own mark; this only says that samples are not counted.
         builder.wakeup_watermark(1);
+        builder
+    }
+
+    /// The attributes of the same event with a longer copy of the stack.
+    pub(super) fn deep_builder(&self) -> Builder<'static> {
+        let mut builder = self.builder();
+        builder.sample_stack_user(DEEP_STACK_BYTES);
         builder
     }
 

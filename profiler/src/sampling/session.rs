@@ -15,7 +15,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::clock::{epoch, now_ns};
-use super::events::SamplingEvents;
+use super::depth::Depth;
+use super::events::{Mode, SamplingEvents};
 use super::off_cpu::{Wait, Waits};
 use super::record::{RawSample, Record, parse};
 use super::scheduling::Scheduling;
@@ -75,6 +76,7 @@ impl Session {
             running: HashMap::from([(target.pid(), 0)]),
             waits: events.switches().then(Waits::default),
             calm_since: None,
+            depth: Depth::default(),
             early: Vec::new(),
             recording: Recording {
                 events,
@@ -135,6 +137,7 @@ struct Loop {
     waits: Option<Waits<Place>>,
     /// Since when the Python stacks have stayed the same.
     calm_since: Option<Instant>,
+    depth: Depth,
     /// Records that are not to be read before the next drain.
     early: Vec<Timed>,
     recording: Recording,
@@ -155,7 +158,7 @@ impl Loop {
             if !pause.is_zero() {
                 std::thread::sleep(pause);
             }
-            if !self.recording.events.wakes() || self.wait()? {
+            if self.is_silent() || self.wait()? {
                 let begun = Instant::now();
                 last = self.drain()?;
                 last.took = begun.elapsed();
@@ -183,25 +186,41 @@ impl Loop {
         targets.any(Target::hurries)
     }
 
-    /// Nobody waits for a sample while the Python stacks stay the same.
+    /// Nobody waits for a sample while the Python stacks stay the same. Samples of a program that recurs deeply have more of the
+    /// stack, all of them: the leaf of a recursion may stay the same while what is below it comes and goes.
     fn listen(&mut self, calm: bool) -> io::Result<()> {
         self.calm_since = calm.then(|| self.calm_since.unwrap_or_else(Instant::now));
         let settled = self
             .calm_since
             .is_some_and(|since| since.elapsed() >= SETTLED);
-        match (calm, settled) {
-            (true, false) => Ok(()),
-            _ => self.recording.events.set_wakes(!settled),
-        }
+        self.recording
+            .events
+            .set_mode(match (self.depth.is_great(), settled) {
+                (true, _) => Mode::Deep,
+                (false, true) => Mode::Silent,
+                (false, false) => Mode::Waking,
+            })
+    }
+
+    fn is_silent(&self) -> bool {
+        self.recording.events.mode() == Mode::Silent
     }
 
     /// How long samples may wait: while Python stacks change, not at all, so that each sample finds the stack of its own
     /// time; while they stay the same, as long as the rings have room.
     fn pause(&self, calm: bool) -> Duration {
-        if calm || !self.recording.events.wakes() {
+        if calm || self.is_silent() {
             self.recording.events.patience().min(LONGEST_PAUSE)
         } else {
             Duration::ZERO
+        }
+    }
+
+    /// What comes by rate waits no longer than the rings have room.
+    fn longest_pause(&self) -> Duration {
+        match self.recording.events.rate_hz() {
+            Some(_) => self.recording.events.patience().min(LONGEST_PAUSE),
+            None => LONGEST_PAUSE,
         }
     }
 
@@ -212,7 +231,7 @@ impl Loop {
         let until_next = rate_hz.map_or(Duration::ZERO, |rate_hz| Duration::from_secs(1) / rate_hz);
         match took + rest <= until_next {
             true => Duration::ZERO,
-            false => rest.min(LONGEST_PAUSE),
+            false => rest.min(self.longest_pause()),
         }
     }
 
@@ -288,7 +307,8 @@ impl Loop {
         let target = &mut self.recording.targets[index];
         let (time_ns, tid) = (sample.time_ns, sample.tid);
         let weight = unit.weight(period.unwrap_or(sample.weight));
-        let sight = target.look(sample, self.waits.is_none());
+        let (sight, cut) = target.look(sample, self.waits.is_none());
+        self.depth.note(cut);
         let op = self.op.as_deref();
         let in_op = op.is_some_and(|op| sight.python.runs(op));
         self.in_op.fetch_add(u64::from(in_op), Ordering::Relaxed);

@@ -276,11 +276,12 @@ impl Target {
         }
     }
 
-    /// Walks a sample and looks at the Python stack that belongs to it. The thread runs, or is about to wait.
-    pub(super) fn look(&mut self, sample: RawSample, runs: bool) -> Sight {
+    /// Walks a sample and looks at the Python stack that belongs to it. The thread runs, or is about to wait. Says too whether
+    /// the native stack was cut where its copy ends.
+    pub(super) fn look(&mut self, sample: RawSample, runs: bool) -> (Sight, bool) {
         // It may be gone when the recording is over.
         self.learn_name(sample.tid);
-        let (user, python) = match sample.user {
+        let (user, python, cut) = match sample.user {
             Some((registers, stack)) => {
                 let walked = WalkedStack::new(&mut self.walker, registers, stack);
                 let user = self.stacks.user.intern(Box::new(walked.native));
@@ -295,7 +296,7 @@ impl Target {
                     user: &user,
                     evidence,
                 });
-                (user, python)
+                (user, python, walked.cut)
             }
             // The kernel on its own account: there is nothing to walk.
             None => {
@@ -304,14 +305,15 @@ impl Target {
                     complete: true,
                 };
                 let user = self.stacks.user.intern(Box::new(user));
-                (user, PythonSide::NoInterpreter)
+                (user, PythonSide::NoInterpreter, false)
             }
         };
-        Sight {
+        let sight = Sight {
             kernel: self.stacks.kernel.intern(sample.kernel),
             user,
             python,
-        }
+        };
+        (sight, cut)
     }
 
     /// Keeps a sample of thread `tid`, taken at `time_ns`, that counts `weight` and shows `sight`.

@@ -5,6 +5,7 @@
 //! run for longer: it is taken from memory if the end of the copy is still the same there and the walk then leads to the
 //! thread's first function.
 
+use super::request::STACK_BYTES;
 use crate::native::unwind::{NativeStack, Registers, StackWalker, Walk};
 use crate::python::{EvaluatorCall, Memory};
 
@@ -21,6 +22,8 @@ pub struct WalkedStack {
     pub calls: Vec<EvaluatorCall>,
     /// The bytes from the stack pointer on.
     pub bytes: Vec<u8>,
+    /// Whether the walk ended for want of what is just below the copy, where a longer copy may have it.
+    pub cut: bool,
 }
 
 impl WalkedStack {
@@ -29,22 +32,24 @@ impl WalkedStack {
     pub fn new(walker: &mut StackWalker, registers: Registers, copy: Vec<u8>) -> WalkedStack {
         let walk = walker.walk(registers, &copy);
         let readable = 0..(copy.len() + LATE_BYTES) as u64;
-        if walk.lacks.is_some_and(|at| readable.contains(&at))
-            && let Some(bytes) = with_late_bytes(Memory::of(walker.pid()), registers.sp, &copy)
+        let short = walk.lacks.is_some_and(|at| readable.contains(&at));
+        if short && let Some(bytes) = with_late_bytes(Memory::of(walker.pid()), registers.sp, &copy)
         {
             let longer = walker.walk(registers, &bytes);
             if longer.native.complete {
-                return WalkedStack::of(longer, bytes);
+                return WalkedStack::of(longer, bytes, false);
             }
         }
-        WalkedStack::of(walk, copy)
+        let cut = short && copy.len() >= STACK_BYTES as usize;
+        WalkedStack::of(walk, copy, cut)
     }
 
-    fn of(walk: Walk, bytes: Vec<u8>) -> WalkedStack {
+    fn of(walk: Walk, bytes: Vec<u8>, cut: bool) -> WalkedStack {
         WalkedStack {
             native: walk.native,
             calls: walk.calls,
             bytes,
+            cut,
         }
     }
 }
