@@ -212,7 +212,7 @@ PROGRAMS: dict[str, tuple[str, list[Known]]] = {
             for n in THREAD_NAMES
         ],
     ),
-    "Rayon callers 60:40": (RAYON, [Known("larger", chain("larger (", "[worker"), chain("both (", "[worker"), 0.6)]),
+    "Rayon callers 60:40": (RAYON, [Known("larger", chain("larger ("), BOTH, 0.6)]),
     "callbacks": (
         CALLBACKS,
         [

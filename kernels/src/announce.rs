@@ -1,9 +1,9 @@
 //! Tells a sampling profiler for which thread a worker thread works.
 //!
-//! While a worker does a piece of somebody's work, a mark lies on its stack: the 16 bytes [`MAGIC`], then the kernel's id of the
-//! thread that waits for the work, as a native-endian u64, all aligned to 8 bytes. A profiler that copies a piece of the
-//! stack with each sample finds it there; the innermost mark counts. The mark is wiped when the piece is done, so none
-//! is ever left over. It costs four stores a piece, and a piece takes many microseconds.
+//! While a worker helps with somebody's call, a mark lies on its stack: the 16 bytes [`MAGIC`], then the kernel's id of the
+//! thread that called, as a native-endian u64, all aligned to 8 bytes. A profiler that copies a piece of the
+//! stack with each sample finds it there; the innermost mark counts. The mark is wiped when the worker leaves the call, so none
+//! is ever left over. It costs four stores a call.
 
 use std::cell::UnsafeCell;
 use std::hint::black_box;
@@ -32,7 +32,7 @@ impl Caller {
         Caller(0)
     }
 
-    /// Does a piece of the caller's work with the mark on this thread's stack.
+    /// Helps with the caller's work with the mark on this thread's stack.
     #[inline(never)]
     pub fn announced<R>(self, work: impl FnOnce() -> R) -> R {
         let mark = Mark(UnsafeCell::new([0; 3]));

@@ -1,7 +1,7 @@
 //! Opens the sampling events: one a CPU, on every thread of a process and all that it starts later.
 //!
 //! Events on a thread that follow its children can't have a ring buffer unless they are bound to a CPU, so
-//! there is one ring a CPU, and one event a CPU and thread that is there already.
+//! there is one ring a CPU, and for each thread that is there already one event a CPU.
 //!
 //! Samples that come by rate have an event for each [`Mode`], which all write to the same ring. One of them is on at a time.
 

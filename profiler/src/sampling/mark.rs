@@ -1,7 +1,7 @@
 //! Finds for which thread a worker thread works, by the mark that it keeps on its stack meanwhile.
 //!
 //! Any library may leave such a mark, and a sampler needs nothing but the stack copy to read it: the 16 bytes
-//! [`MAGIC`], then the kernel's id of the thread that waits for the work, as a native-endian u64, aligned to 8 bytes. The
+//! [`MAGIC`], then the kernel's id of the thread that called, as a native-endian u64, aligned to 8 bytes. The
 //! innermost mark counts. `raptors` leaves one (`kernels/src/announce.rs`).
 
 /// What a mark begins with.
