@@ -14,7 +14,7 @@
 use crate::axes::{Axes, Axis, arrange, left_part, offsets};
 use crate::lanes::{Lanes, MAX_LANES, Number};
 use crate::split::Split;
-use crate::sum::{Source, row, sum_tree};
+use crate::sum::{Source, block, row, sum_tree};
 use crate::{Element, Error, Pool, View, ViewMut, memory};
 use std::ops::Range;
 
@@ -138,15 +138,19 @@ impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Reduction<'
                 };
                 let pieces = outputs / inner.len * inner.len.div_ceil(chunk);
                 let elements = chunk.min(inner.len).saturating_mul(self.count);
+                let cuts = self.count.div_ceil(LEAF);
                 // SAFETY: all pieces of this reduction.
-                each(pieces, elements, split, |pieces, split| unsafe {
+                each(pieces, elements, cuts, split, |pieces, split| unsafe {
                     pieces.for_each(|piece| columns.piece(piece, split));
                 });
             }
-            // SAFETY: all outputs of this reduction.
-            _ => each(outputs, self.count, split, |outputs, split| unsafe {
-                self.sum_rows(outputs, split);
-            }),
+            _ => {
+                let cuts = self.count.div_ceil(block::<T>());
+                // SAFETY: all outputs of this reduction.
+                each(outputs, self.count, cuts, split, |outputs, split| unsafe {
+                    self.sum_rows(outputs, split);
+                });
+            }
         }
     }
 
@@ -178,15 +182,16 @@ impl<T: Element, O: Number, F: Fn(T::Sum) -> O + Copy + Send + Sync> Reduction<'
     }
 }
 
-/// Does `count` things of `elements` elements each: some things a thread where there are enough of them, else one after the other,
-/// each shared among the threads.
+/// Does `count` things of `elements` elements each, which can be cut into `cuts` parts: some things a thread where there are enough of
+/// them or they can't be cut as far, else one after the other, each shared among the threads.
 fn each(
     count: usize,
     elements: usize,
+    cuts: usize,
     split: Split<'_>,
     some: impl Fn(Range<usize>, Split<'_>) + Sync,
 ) {
-    if count < split.pieces() && elements > split.piece_of(elements) {
+    if count < split.pieces().min(cuts) && elements > split.piece_of(elements) {
         return some(0..count, split);
     }
     let piece = split.piece_of(count.saturating_mul(elements));

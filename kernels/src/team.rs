@@ -26,13 +26,16 @@ use std::time::{Duration, Instant};
 /// How long a thread that has nothing to do stays awake.
 const LINGER: Duration = Duration::from_micros(100);
 
+/// So many calls at most wait for a worker that does not come while another one does.
+const BACKLOG: usize = 64;
+
 /// A number of threads, of which one is whoever calls.
 #[derive(Debug)]
 pub(crate) struct Team {
     /// The others.
     pool: rayon::ThreadPool,
-    /// How often a worker was called and has not come yet.
-    called: Arc<AtomicUsize>,
+    /// How often each worker was called and has not come yet.
+    called: Arc<[AtomicUsize]>,
 }
 
 impl Team {
@@ -42,9 +45,10 @@ impl Team {
             .num_threads((threads - 1).max(1))
             .thread_name(|i| format!("raptors-{}", i + 1))
             .build()?;
+        let called = (0..pool.current_num_threads()).map(|_| AtomicUsize::new(0));
         Ok(Self {
+            called: called.collect(),
             pool,
-            called: Arc::default(),
         })
     }
 
@@ -55,20 +59,34 @@ impl Team {
 
     /// Does the pieces `0..pieces`, each once. A panic in one of them comes out here when the others are done.
     pub fn run(&self, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
+        if pieces <= 1 {
+            return (0..pieces).for_each(work);
+        }
         let call = Arc::new(Call::new(work, pieces, self.threads()));
-        // Workers that are busy with other callers' work, or have no CPU, are not called again and again.
-        if self.called.load(Ordering::Relaxed) < self.pool.current_num_threads() {
+        if self.is_somebody_free() {
             self.invite(Arc::clone(&call));
         }
         call.help(0);
         call.wait();
     }
 
+    /// Workers that are all busy with other callers' work, or have no CPU, are not called again and again.
+    fn is_somebody_free(&self) -> bool {
+        let called = || {
+            self.called
+                .iter()
+                .map(|called| called.load(Ordering::Relaxed))
+        };
+        called().any(|called| called == 0) && called().all(|called| called < BACKLOG)
+    }
+
     fn invite(&self, call: Arc<Call>) {
         let (caller, called) = (Caller::this_thread(), Arc::clone(&self.called));
-        called.fetch_add(self.pool.current_num_threads(), Ordering::Relaxed);
+        for called in called.iter() {
+            called.fetch_add(1, Ordering::Relaxed);
+        }
         self.pool.spawn_broadcast(move |worker| {
-            called.fetch_sub(1, Ordering::Relaxed);
+            called[worker.index()].fetch_sub(1, Ordering::Relaxed);
             caller.announced(|| call.help(worker.index() + 1));
             linger();
         });
@@ -135,7 +153,12 @@ impl Call {
                 // SAFETY: a piece was taken, so the caller waits until this thread has left.
                 let done = catch_unwind(AssertUnwindSafe(|| unsafe { (*self.work)(piece) }));
                 if let Err(panic) = done {
-                    *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+                    let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+                    match *first {
+                        None => *first = Some(panic),
+                        // It may panic when it is dropped, and this thread has to leave first.
+                        Some(_) => std::mem::forget(panic),
+                    }
                 }
             }
         }
@@ -263,36 +286,36 @@ mod tests {
             while helper.lock().unwrap().is_none() && start.elapsed() < Duration::from_secs(10) {
                 team.run(2, &|_| {
                     if thread::current().name() == Some("raptors-1") {
-                        *helper.lock().unwrap() = Some(thread::current().id());
+                        *helper.lock().unwrap() = Some(kernel_id());
                     }
                     thread::sleep(LINGER);
                 });
             }
             helper.into_inner().unwrap()
         };
-        assert!(helped().is_some());
+        let helper = helped().unwrap();
         #[cfg(target_os = "linux")]
-        assert!(sleeps("raptors-1"));
+        assert!(sleeps(helper));
         assert!(helped().is_some(), "a thread that slept is woken");
     }
 
-    /// Whether all threads of that name use no CPU from some time on.
     #[cfg(target_os = "linux")]
-    fn sleeps(name: &str) -> bool {
+    fn kernel_id() -> i32 {
+        // SAFETY: a system call without arguments that cannot fail.
+        unsafe { libc::gettid() }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn kernel_id() {}
+
+    /// Whether that thread sleeps from some time on.
+    #[cfg(target_os = "linux")]
+    fn sleeps(thread: i32) -> bool {
         (0..1000).any(|_| {
-            thread::sleep(10 * LINGER);
-            let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-            let mut states = tasks.filter_map(|task| {
-                let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
-                stat.contains(&format!("({name})")).then(|| {
-                    stat.rsplit(')')
-                        .next()
-                        .unwrap()
-                        .trim_start()
-                        .starts_with('S')
-                })
-            });
-            states.all(|asleep| asleep)
+            std::thread::sleep(10 * LINGER);
+            let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+            let (_, state) = stat.rsplit_once(')').unwrap();
+            state.trim_start().starts_with('S')
         })
     }
 }

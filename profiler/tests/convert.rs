@@ -17,7 +17,7 @@ use common::{
 use made::{ALL, profile, store};
 use raptors_prof::profile::{Frame, FrameKind};
 use raptors_prof::sampling::weight::Unit;
-use readers::{functions, of_folded, read};
+use readers::{as_folded, functions, of_folded, read};
 use serde_json::{Value, json};
 
 fn convert(directory: &Path, arguments: &[&str]) -> Output {
@@ -127,7 +127,7 @@ fn each_process_of_a_recording_is_converted() {
         let folded = std::fs::read_to_string(home.path().join(folded)).unwrap();
         let told = read("speedscope", &home.path().join(file));
         assert_eq!(
-            functions(&told),
+            as_folded(&functions(&told)),
             of_folded(&folded, str::to_owned),
             "{file}"
         );

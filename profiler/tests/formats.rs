@@ -11,7 +11,8 @@ use common::{
     assert_valid_recording, python, raptors_prof, skip_denied, stderr, summary, temporary,
 };
 use readers::{
-    Functions, functions, inferno_total, of_folded, pprof, pprof_functions, read, without_line,
+    Functions, as_folded, functions, inferno_total, of_folded, pprof, pprof_functions, read,
+    without_line,
 };
 use serde_json::Value;
 
@@ -38,6 +39,7 @@ fn folded(directory: &Path, name: &str) -> String {
 }
 
 fn same(found: &Functions, expected: &Functions, tool: &str) {
+    let found = as_folded(found);
     for (name, counted) in expected {
         assert_eq!(found.get(name), Some(counted), "{tool}: {name}");
     }

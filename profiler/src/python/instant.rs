@@ -28,9 +28,17 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// Takes note of a call. What was seen long ago counts for less and less.
     fn saw(&mut self, caller: u64, function: u64) {
         let callers = self.calls_seen.entry(function).or_default();
-        *callers.entry(caller).or_default() += 1;
+        let times = callers.entry(caller).or_default();
+        *times += 1;
+        if *times == MANY {
+            callers.retain(|_, times| {
+                *times /= 2;
+                *times > 0
+            });
+        }
     }
 
     /// Whether one code object was seen to call the other, and not only when a frame that was over looked as if: that is rare.
@@ -172,7 +180,7 @@ impl<'a> Instant<'a> {
             let caller = frames.get(1).map(|frame| frame.code).or_else(caller);
             chain.extend(self.fitted(index, frames, caller)?);
         }
-        Some(self.seen(chain))
+        Some(chain)
     }
 
     /// The frames of call number `index`, from the innermost, at `top`, to the first, which the frame at `below` called.
@@ -227,9 +235,13 @@ impl<'a> Instant<'a> {
         let Some((code, instruction)) = self.told[index].filter(|_| leaf.kind != Kind::Shim) else {
             return Some(frames);
         };
-        let learned = &self.learned;
-        let runs = self.evidence.calls[index].runs;
-        if code != leaf.code {
+        if code == leaf.code {
+            if let Some(caller) = caller {
+                self.learned.saw(caller, code);
+            }
+        } else {
+            let learned = &self.learned;
+            let runs = self.evidence.calls[index].runs;
             let between = learned.leads_to(leaf.code, code) || learned.calls(code, leaf.code);
             let taken = caller.is_some_and(|caller| learned.calls(caller, code));
             if between && (runs || !taken) {
@@ -274,7 +286,7 @@ impl<'a> Instant<'a> {
         let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
         let caller = functions.nth(1).map(|frame| frame.code);
         let chain = self.fitted(innermost, chain, caller)?;
-        Some(self.seen(chain))
+        Some(chain)
     }
 
     /// What may be the innermost frame of call number `index`, the likeliest first, where the call is `now` in these frames: what
@@ -292,15 +304,6 @@ impl<'a> Instant<'a> {
             Some(frame.address.wrapping_add(bytes))
         }));
         tops
-    }
-
-    /// Takes note of who called the innermost function.
-    fn seen(&mut self, chain: Vec<RawFrame>) -> Vec<RawFrame> {
-        let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
-        if let (Some(leaf), Some(caller)) = (functions.next(), functions.next()) {
-            self.learned.saw(caller.code, leaf.code);
-        }
-        chain
     }
 
     /// The frames from `top` on, if the entry frames among them are these (from root to leaf; of a cut stack the innermost).
@@ -426,6 +429,8 @@ fn frames_before(chain: &[RawFrame], entry: u64) -> &[RawFrame] {
 
 /// A caller that is seen so many times less than another of the same function is seen by mistake.
 const RARE: u64 = 20;
+/// Once a call was seen so often, all counts of that function's callers are halved.
+const MANY: u64 = 1000;
 /// So many frames more than it has now a thread may have had when the sample was taken.
 const MORE_FRAMES: usize = 100;
 /// Room for frames that the interpreter gets at a time, at least (`DATA_STACK_CHUNK_SIZE`).
@@ -446,6 +451,15 @@ mod tests {
         assert!(learned.calls(one, sums) && !learned.calls(other, sums));
         learned.saw(other, sums);
         assert!(learned.calls(other, sums), "one in twenty is no mistake");
+    }
+
+    #[test]
+    fn who_called_long_ago_is_forgotten() {
+        let (before, now, sums) = (1, 2, 3);
+        let mut learned = Learned::default();
+        (0..100_000).for_each(|_| learned.saw(before, sums));
+        (0..100).for_each(|_| learned.saw(now, sums));
+        assert!(learned.calls(now, sums));
     }
 
     #[test]

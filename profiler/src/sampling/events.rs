@@ -19,6 +19,8 @@ use super::weight::Unit;
 
 /// All rings together take no more, however many CPUs there are.
 const ALL_RINGS_BYTES: usize = 256 << 20;
+/// On a busy machine the sampling thread may get to a ring so late.
+const LATEST_LOOK: Duration = Duration::from_millis(50);
 /// Room that a sample takes in a ring beside its stack copy, at most: a kernel callchain, the rest.
 const HEAD_BYTES: usize = 2048;
 /// Ring sizes to try, in bytes; the kernel grants what the user's memory-lock limits allow.
@@ -179,8 +181,13 @@ impl SamplingEvents {
                     if events.rate_hz().is_some() {
                         let silent = events.add(all.clone(), Request::silent_builder);
                         events.silent = silent.unwrap_or_default();
-                        let deep = events.add(all, Request::deep_builder);
+                        let deep = events.add(all.clone(), Request::deep_builder);
                         events.deep = deep.unwrap_or_default();
+                        // A thread that began meanwhile may have the waking event alone.
+                        if threads(pid).iter().any(|thread| !all.contains(thread)) {
+                            events.silent.clear();
+                            events.deep.clear();
+                        }
                     }
                     return Ok(events);
                 }
@@ -260,11 +267,11 @@ impl SamplingEvents {
     }
 
     /// Whether samples can come so.
-    fn offers(&self, mode: Mode) -> bool {
+    pub(super) fn offers(&self, mode: Mode) -> bool {
         match mode {
             Mode::Waking => true,
             Mode::Silent => !self.silent.is_empty(),
-            Mode::Deep => !self.deep.is_empty(),
+            Mode::Deep => !self.deep.is_empty() && self.lasts(Mode::Deep) >= LATEST_LOOK,
         }
     }
 
@@ -336,10 +343,15 @@ impl SamplingEvents {
 
     /// How long samples may come at full rate until half of a ring is full; no time where they come as the events do.
     pub fn patience(&self) -> Duration {
+        self.lasts(self.mode) / 2
+    }
+
+    /// How long a ring has room for samples of a mode.
+    fn lasts(&self, mode: Mode) -> Duration {
         let Some(rate_hz) = self.request.rate_hz else {
             return Duration::ZERO;
         };
-        let samples = self.ring_bytes() / 2 / (self.mode.stack_bytes() + HEAD_BYTES);
+        let samples = self.ring_bytes() / (mode.stack_bytes() + HEAD_BYTES);
         Duration::from_secs_f64(samples as f64 / f64::from(rate_hz))
     }
 

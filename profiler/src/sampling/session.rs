@@ -193,13 +193,13 @@ impl Loop {
         let settled = self
             .calm_since
             .is_some_and(|since| since.elapsed() >= SETTLED);
-        self.recording
-            .events
-            .set_mode(match (self.depth.is_great(), settled) {
-                (true, _) => Mode::Deep,
-                (false, true) => Mode::Silent,
-                (false, false) => Mode::Waking,
-            })
+        let events = &mut self.recording.events;
+        let deep = self.depth.is_great() && events.offers(Mode::Deep);
+        events.set_mode(match (deep, settled) {
+            (true, _) => Mode::Deep,
+            (false, true) => Mode::Silent,
+            (false, false) => Mode::Waking,
+        })
     }
 
     fn is_silent(&self) -> bool {

@@ -56,9 +56,12 @@ pub fn read(kind: &str, file: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A name as folded stacks have it: `;` separates frames there, so that `[usize; 4]` is written `[usize: 4]`.
-fn as_folded(name: &str) -> String {
-    name.replace(';', ":")
+/// The functions as folded stacks name them: `;` separates frames there, so that `[usize; 4]` is written `[usize: 4]`.
+pub fn as_folded(functions: &Functions) -> Functions {
+    let renamed = functions
+        .iter()
+        .map(|(name, counted)| (name.replace(';', ":"), *counted));
+    renamed.collect()
 }
 
 /// The functions that read_formats.py found.
@@ -67,7 +70,7 @@ pub fn functions(read: &Value) -> Functions {
     functions
         .map(|(name, counted)| {
             let [own, total] = [0, 1].map(|at| counted[at].as_u64().unwrap());
-            (as_folded(name), (own, total))
+            (name.clone(), (own, total))
         })
         .collect()
 }
@@ -107,7 +110,7 @@ pub fn pprof_functions(sample_type: &str, file: &Path) -> Option<Functions> {
             rest = after.trim_start();
         }
         let number = |at: usize| columns[at].parse::<u64>().unwrap();
-        (as_folded(rest), (number(0), number(3)))
+        (rest.to_owned(), (number(0), number(3)))
     };
     Some(rows.skip(1).map(row).collect())
 }
