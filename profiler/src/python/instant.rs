@@ -428,7 +428,7 @@ fn frames_before(chain: &[RawFrame], entry: u64) -> &[RawFrame] {
 }
 
 /// A caller that is seen so many times less than another of the same function is seen by mistake.
-const RARE: u64 = 20;
+const RARE: u64 = 4;
 /// Once a call was seen so often, all counts of that function's callers are halved.
 const MANY: u64 = 1000;
 /// So many frames more than it has now a thread may have had when the sample was taken.
@@ -447,10 +447,10 @@ mod tests {
         let (one, other, sums) = (1, 2, 3);
         let mut learned = Learned::default();
         (0..100).for_each(|_| learned.saw(one, sums));
-        (0..4).for_each(|_| learned.saw(other, sums));
+        (0..24).for_each(|_| learned.saw(other, sums));
         assert!(learned.calls(one, sums) && !learned.calls(other, sums));
         learned.saw(other, sums);
-        assert!(learned.calls(other, sums), "one in twenty is no mistake");
+        assert!(learned.calls(other, sums), "one in four is no mistake");
     }
 
     #[test]
@@ -458,7 +458,7 @@ mod tests {
         let (before, now, sums) = (1, 2, 3);
         let mut learned = Learned::default();
         (0..100_000).for_each(|_| learned.saw(before, sums));
-        (0..100).for_each(|_| learned.saw(now, sums));
+        (0..500).for_each(|_| learned.saw(now, sums));
         assert!(learned.calls(now, sums));
     }
 
