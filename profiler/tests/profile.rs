@@ -116,7 +116,7 @@ fn workers_stand_under_the_python_call() {
         &[&PYTHON[..], &[";[worker raptors-", kernel]].concat(),
     );
     // The calling thread works too.
-    assert!(workers > 0.03 && all - workers > 0.1, "{folded}");
+    assert!(workers > 0.0 && all - workers > 0.1, "{folded}");
     assert_eq!(share(&folded, &["[unattributed threads]"]), 0.0, "{folded}");
 }
 
