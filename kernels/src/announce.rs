@@ -14,9 +14,9 @@ const MAGIC: [u64; 2] = [
     u64::from_ne_bytes(*b"workfor:"),
 ];
 
-/// The thread for which work is done.
+/// The thread for which work is done, by the kernel's id.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Caller(u64);
+pub(crate) struct Caller(pub u64);
 
 impl Caller {
     /// The thread that this is called on.

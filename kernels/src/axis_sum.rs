@@ -273,7 +273,10 @@ impl<T: Element> RowBlock<T> {
         let piece = split.piece_of(self.count * self.width);
         split.tree(
             self,
-            |part| (part.count * part.width > piece).then(|| part.halves())?,
+            |part| match part.count * part.width > piece {
+                true => part.halves(),
+                false => None,
+            },
             // SAFETY: a part of these rows, and sums for each of their columns.
             |part| unsafe {
                 let mut sums = vec![T::Sum::ZERO; part.padded()];

@@ -286,7 +286,7 @@ mod tests {
             while helper.lock().unwrap().is_none() && start.elapsed() < Duration::from_secs(10) {
                 team.run(2, &|_| {
                     if thread::current().name() == Some("raptors-1") {
-                        *helper.lock().unwrap() = Some(kernel_id());
+                        *helper.lock().unwrap() = Some(Caller::this_thread());
                     }
                     thread::sleep(LINGER);
                 });
@@ -299,18 +299,9 @@ mod tests {
         assert!(helped().is_some(), "a thread that slept is woken");
     }
 
-    #[cfg(target_os = "linux")]
-    fn kernel_id() -> i32 {
-        // SAFETY: a system call without arguments that cannot fail.
-        unsafe { libc::gettid() }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn kernel_id() {}
-
     /// Whether that thread sleeps from some time on.
     #[cfg(target_os = "linux")]
-    fn sleeps(thread: i32) -> bool {
+    fn sleeps(Caller(thread): Caller) -> bool {
         (0..1000).any(|_| {
             std::thread::sleep(10 * LINGER);
             let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();

@@ -285,8 +285,7 @@ impl<'a> Instant<'a> {
         };
         let mut functions = chain.iter().filter(|frame| frame.kind != Kind::Shim);
         let caller = functions.nth(1).map(|frame| frame.code);
-        let chain = self.fitted(innermost, chain, caller)?;
-        Some(chain)
+        self.fitted(innermost, chain, caller)
     }
 
     /// What may be the innermost frame of call number `index`, the likeliest first, where the call is `now` in these frames: what

@@ -145,7 +145,7 @@ pub struct SamplingEvents {
     others: Vec<Counter>,
     /// The silent events of all threads; none where samples don't come by rate, or where they would be too many open files.
     silent: Vec<Counter>,
-    /// The deep events of all threads, as far as the same allows.
+    /// The deep events of all threads, as far as the same allows and the rings have room.
     deep: Vec<Counter>,
     mode: Mode,
 }
@@ -174,15 +174,15 @@ impl SamplingEvents {
                     };
                     let other = |source| OpenError::Other { pid, source };
                     let all = threads(pid);
-                    let begun = all.iter().copied().filter(|thread| *thread != pid);
-                    events.others = events
-                        .add(begun, |request| request.builder())
-                        .map_err(other)?;
+                    let begun: Vec<u32> = all.iter().copied().filter(|tid| *tid != pid).collect();
+                    events.others = events.add(&begun, Request::builder).map_err(other)?;
                     if events.rate_hz().is_some() {
-                        let silent = events.add(all.clone(), Request::silent_builder);
+                        let silent = events.add(&all, Request::silent_builder);
                         events.silent = silent.unwrap_or_default();
-                        let deep = events.add(all.clone(), Request::deep_builder);
-                        events.deep = deep.unwrap_or_default();
+                        if events.lasts(Mode::Deep) >= LATEST_LOOK {
+                            let deep = events.add(&all, Request::deep_builder);
+                            events.deep = deep.unwrap_or_default();
+                        }
                         // A thread that began meanwhile may have the waking event alone.
                         if threads(pid).iter().any(|thread| !all.contains(thread)) {
                             events.silent.clear();
@@ -206,11 +206,11 @@ impl SamplingEvents {
     /// Opens more events on these threads, which write to the rings that are there; those that end meanwhile are no loss.
     fn add(
         &self,
-        threads: impl IntoIterator<Item = u32>,
+        threads: &[u32],
         builder: impl Fn(&Request) -> Builder<'static>,
     ) -> io::Result<Vec<Counter>> {
         let mut added = Vec::new();
-        for thread in threads {
+        for &thread in threads {
             let events = match open_on_each_cpu(thread, || builder(&self.request)) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
                 events => events?,
@@ -271,7 +271,7 @@ impl SamplingEvents {
         match mode {
             Mode::Waking => true,
             Mode::Silent => !self.silent.is_empty(),
-            Mode::Deep => !self.deep.is_empty() && self.lasts(Mode::Deep) >= LATEST_LOOK,
+            Mode::Deep => !self.deep.is_empty(),
         }
     }
 
